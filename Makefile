@@ -1,0 +1,41 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := diffusion,mmdet,eval,dev
+
+.PHONY: help setup demo test test-heavy demo-seeds clean
+
+help:
+	@echo "make demo        set up .venv, then go from mini-LVIS to the rare-category AP table"
+	@echo "make test        set up .venv, then run the tests"
+	@echo "make test-heavy  the tests that take minutes each"
+	@echo "make demo-seeds  the demo with seeds 1 to 3 (the table of the README)"
+
+setup: $(STAMP)
+
+# Two packages of the mmdet line ask for opencv-python, which needs a screen's libraries; the
+# headless build of the same version takes its place.
+$(STAMP): setup.py constraints.txt Makefile
+	@echo "Setting up $(VENV): about 3 minutes, once."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip uninstall --quiet --yes opencv-python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --force-reinstall --no-deps opencv-python-headless
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/python tools/demo.py
+
+demo-seeds: $(STAMP)
+	$(BIN)/python tools/demo.py --seeds 1 2 3
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not heavy"
+
+test-heavy: $(STAMP)
+	$(BIN)/python -m pytest -m heavy
+
+clean:
+	rm -rf work_dirs

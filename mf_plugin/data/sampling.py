@@ -1,0 +1,174 @@
+"""Repeat-factor sampling: how often each image is seen in an epoch, real and synthetic together.
+
+LVIS paper (https://arxiv.org/abs/1908.03195), Appendix B.2:
+
+    f(c)  fraction of the images that contain category c
+    r(c) = max(1, sqrt(t / f(c)))
+    r(I) = max of r(c) over the categories of image I
+
+Shapes: N images, M draws of an epoch. Both adapters take their numbers from here, so that
+MMDetection and Detectron2 train on the same distribution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mf_plugin.errors import InputError
+
+POLICIES = ("joint", "real", "ratio")
+
+
+def category_frequencies(
+    categories_per_image: Sequence[Sequence[int]], among: np.ndarray | None = None
+) -> dict[int, float]:
+    """f(c): the fraction of the images that contain category c.
+
+    Args:
+        categories_per_image: N lists of category ids; repeats within a list count once.
+        among: bool[N], the images that count; all where absent.
+
+    Returns:
+        category id -> f(c) in (0, 1], for every category that occurs, by ascending id.
+    """
+    image_index, category_id = _image_category_pairs(categories_per_image)
+    among = _as_flags("among", among, len(categories_per_image), default=True)
+    ids, counts = np.unique(category_id[among[image_index]], return_counts=True)
+    return dict(zip(ids.tolist(), (counts / max(1, among.sum())).tolist()))
+
+
+def repeat_factors(
+    categories_per_image: Sequence[Sequence[int]],
+    threshold: float,
+    policy: str = "joint",
+    synthetic: np.ndarray | Sequence[bool] | None = None,
+    ratio: float | None = None,
+) -> np.ndarray:
+    """r(I), the expected number of times that each image is seen in an epoch.
+
+    Policies:
+        ``joint``: f(c) over the union of real and synthetic images, the published recipe.
+        ``real``: f(c) from the real images alone; real images are seen exactly as often as
+            without synthetic data, a synthetic image once.
+        ``ratio``: as ``real``, then the synthetic factors are scaled by one constant so that
+            their expected share of an epoch is ``ratio``.
+
+    Args:
+        categories_per_image: N lists of category ids; an image without any has factor 1.
+        threshold: t; categories with f(c) >= t are not repeated.
+        policy: one of ``joint``, ``real``, ``ratio``.
+        synthetic: bool[N], which images are synthetic; none where absent.
+        ratio: share of the synthetic images for the policy ``ratio``, between 0 and 1.
+
+    Returns:
+        float64[N]; at least 1, except the synthetic images' under ``ratio``.
+
+    Raises:
+        InputError: an argument is out of range, or the policy lacks what it needs.
+    """
+    n = len(categories_per_image)
+    synthetic = _as_flags("synthetic", synthetic, n, default=False)
+    _check_arguments(threshold, policy, synthetic, ratio)
+
+    # 1. For each category c, compute the fraction f(c) of images that contain it.
+    #    Under `real` and `ratio` only real images are counted.
+    counted = np.ones(n, dtype=bool) if policy == "joint" else ~synthetic
+    frequency = category_frequencies(categories_per_image, counted)
+
+    # 2. For each category c, compute the category-level repeat factor:
+    #    r(c) = max(1, sqrt(t / f(c))).
+    category_factor = {c: max(1.0, math.sqrt(threshold / f)) for c, f in frequency.items()}
+
+    # 3. For each image I, compute the image-level repeat factor: r(I) = max over c in I of r(c).
+    factors = np.ones(n, dtype=np.float64)
+    for i in np.flatnonzero(counted):
+        factors[i] = max((category_factor[c] for c in categories_per_image[i]), default=1.0)
+
+    # 4. `ratio`: with S the sum of the real factors and n_s synthetic images of one factor x,
+    #    n_s x / (S + n_s x) = ratio  <=>  x = ratio S / ((1 - ratio) n_s).
+    if policy == "ratio":
+        real_sum = factors[~synthetic].sum()
+        factors[synthetic] = ratio * real_sum / ((1.0 - ratio) * synthetic.sum())
+    return factors
+
+
+def epoch_indices(
+    factors: np.ndarray, rng: np.random.Generator, shuffle: bool = True
+) -> np.ndarray:
+    """The images of one epoch: image i is drawn floor(r(i)) times, and once more with the
+    probability of the fraction.
+
+    Stochastic rounding as in detectron2's RepeatFactorTrainingSampler; mmdet's
+    ClassBalancedDataset rounds up once and for all. Call it once per epoch with a generator that
+    goes on, so that the fractions average out.
+
+    Args:
+        factors: float[N], non-negative.
+        rng: the source of the rounding and of the order.
+        shuffle: whether to shuffle; ascending where not.
+
+    Returns:
+        int64[M] indices into the N images; M is sum(factors) on average.
+
+    Raises:
+        InputError: the factors are not one finite, non-negative number an image.
+    """
+    factors = np.asarray(factors, dtype=np.float64)
+    if factors.ndim != 1 or not np.isfinite(factors).all() or (factors < 0).any():
+        raise InputError(
+            f"expected one finite, non-negative factor an image, got shape {factors.shape}"
+            + (f" with minimum {factors.min()}" if factors.size else "")
+        )
+    whole = np.floor(factors)
+    repeats = whole.astype(np.int64) + (rng.random(len(factors)) < factors - whole)
+    indices = np.repeat(np.arange(len(factors), dtype=np.int64), repeats)
+    if shuffle:
+        rng.shuffle(indices)
+    return indices
+
+
+def _check_arguments(
+    threshold: float, policy: str, synthetic: np.ndarray, ratio: float | None
+) -> None:
+    if policy not in POLICIES:
+        raise InputError(f"unknown policy {policy!r}: expected one of {', '.join(POLICIES)}")
+    if not (math.isfinite(threshold) and threshold >= 0):
+        raise InputError(f"expected a repeat threshold >= 0, got {threshold!r}")
+    if policy != "ratio":
+        if ratio is not None:
+            raise InputError(f"ratio {ratio!r} has no effect under policy {policy!r}: use 'ratio'")
+        return
+    if ratio is None or not 0 < ratio < 1:
+        raise InputError(f"policy 'ratio' expects a ratio between 0 and 1, got {ratio!r}")
+    if not synthetic.any() or synthetic.all():
+        raise InputError(
+            f"policy 'ratio' expects real and synthetic images, got {int((~synthetic).sum())} "
+            f"real and {int(synthetic.sum())} synthetic"
+        )
+
+
+def _as_flags(
+    name: str, flags: np.ndarray | Sequence[bool] | None, n: int, *, default: bool
+) -> np.ndarray:
+    """bool[N]; checked, since an array of indices in its place would pass silently."""
+    if flags is None:
+        return np.full(n, default)
+    flags = np.asarray(flags)
+    if flags.shape != (n,) or (flags.dtype != bool and n > 0):
+        raise InputError(
+            f"expected {name} as bool[{n}], one flag an image, got {flags.dtype}"
+            f"[{', '.join(map(str, flags.shape))}]"
+        )
+    return flags.astype(bool)
+
+
+def _image_category_pairs(
+    categories_per_image: Sequence[Sequence[int]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two int64[P] arrays, (image index, category id) of each distinct pair."""
+    pairs = [(i, c) for i, ids in enumerate(categories_per_image) for c in set(ids)]
+    image_index, category_id = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return image_index, category_id

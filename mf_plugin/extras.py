@@ -1,0 +1,27 @@
+"""Optional dependencies: imported where they are used, named by their extra where they are missing."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class MissingExtra(ImportError):
+    """A package of an optional extra is not installed."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import and return ``module``.
+
+    Args:
+        module: dotted name of the module, e.g. ``"diffusers"``.
+        extra: the extra of mf-plugin that installs it.
+
+    Raises:
+        MissingExtra: one line that names the extra to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or module).split(".")[0]
+        raise MissingExtra(f'{missing} is missing: pip install "mf-plugin[{extra}]"') from error

@@ -1,0 +1,190 @@
+"""The numbers of one generation run: a frozen record, from a Python file, with a stable hash.
+
+A config file is code: a Python file that defines ``config = GenerationConfig(...)``; a child imports
+its parent's and states the difference with ``dataclasses.replace``. Defaults are the paper's
+(MosaicFusion, arXiv 2309.13042, Sec. 4.1.3).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import runpy
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mf_plugin
+from mf_plugin.errors import InputError
+from mf_plugin.generation.filters import FilterConfig
+from mf_plugin.mosaic.attention import AttentionConfig
+from mf_plugin.mosaic.masks import MaskConfig
+
+REJECT_POLICIES = ("region", "image")
+_PACKAGE = Path(mf_plugin.__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """Everything that decides what a dataset folder contains.
+
+    Args:
+        vocabulary: path of an LVIS json, or ``"minilvis:demo"`` / ``"minilvis:all"`` for the bundled
+            table. Every category of it stands in the written json.
+        model: diffusers folder or hub id.
+        main_categories: frequency groups ("r", "c", "f") or category names; each gets
+            ``images_per_category`` canvases.
+        other_categories: groups or names from which the other regions draw, uniformly.
+        num_images: total number of canvases instead of ``images_per_category`` for each main
+            category; they go to the main categories in turn.
+        num_regions: regions of a canvas: 1, 2 or 4.
+        canvas: (height, width) in pixels.
+        jitter: the regions' common corner lies in [jitter, 1 - jitter] of the canvas (layout.py).
+        overlap: (dy, dx) in pixels that neighbouring regions share.
+        multiple: every region edge is a multiple of it, in pixels; itself a multiple of the VAE's
+            factor.
+        scheduler: name of a diffusers scheduler; None is the checkpoint's own.
+        template: prompt with {name}, {definition} and {background}.
+        backgrounds: words for {background}, one drawn uniformly for each region.
+        attention, mask, filters: what is read, how it becomes a mask, which masks are kept.
+        reject: what one rejected object does. "region": its part of the canvas is filled with that
+            part's mean colour, so that no unlabelled object teaches background, and its category is
+            noted in ``not_exhaustive_category_ids``. "image": the canvas is dropped (published).
+        group_size: canvases that share a layout and are denoised in one batch.
+        threads: threads of torch; part of the run because sums depend on it.
+
+    Raises:
+        InputError: a number is out of its range; the message names the field and its value.
+    """
+
+    vocabulary: str | Path
+    model: str | Path
+    main_categories: tuple[str, ...] = ("r",)
+    other_categories: tuple[str, ...] = ("r", "c", "f")
+    images_per_category: int = 25
+    num_images: int | None = None
+    num_regions: int = 4
+    canvas: tuple[int, int] = (768, 1024)
+    jitter: float = 0.375
+    overlap: tuple[int, int] = (48, 64)
+    multiple: int = 8
+    scheduler: str | None = None
+    steps: int = 50
+    guidance: float = 7.5
+    negative_prompt: str = ""
+    template: str = "a photo of a single {name}, {definition}"
+    backgrounds: tuple[str, ...] = ()
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    filters: FilterConfig = field(default_factory=FilterConfig)
+    reject: str = "region"
+    group_size: int = 4
+    threads: int = 1
+    jpeg_quality: int = 95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("images_per_category", "steps", "group_size", "threads", "multiple"):
+            _expect(self, name, getattr(self, name) >= 1, "at least 1")
+        _expect(self, "num_images", self.num_images is None or self.num_images >= 1, "at least 1")
+        _expect(self, "num_regions", self.num_regions in (1, 2, 4), "1, 2 or 4")
+        _expect(self, "jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100")
+        _expect(self, "seed", self.seed >= 0, "0 or more")
+        _expect(self, "reject", self.reject in REJECT_POLICIES, f"one of {REJECT_POLICIES}")
+        _expect(self, "main_categories", _is_names(self.main_categories), "a tuple of names")
+        _expect(self, "other_categories", _is_names(self.other_categories), "a tuple of names")
+        _expect(
+            self,
+            "backgrounds",
+            "{background}" not in self.template or bool(self.backgrounds),
+            "words for the template's {background}",
+        )
+        height, width = self.canvas
+        if min(height, width) < 1 or height % self.multiple or width % self.multiple:
+            raise InputError(
+                f"canvas is {height} x {width}; expected height and width divisible by {self.multiple}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values; paths inside this package are written relative to it."""
+        return json.loads(json.dumps(dataclasses.asdict(self), default=_jsonable))
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 of all fields in canonical JSON; the same on every machine."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_generation_config(path: str | Path) -> GenerationConfig:
+    """Run a config file and return its ``config``. Files beside it can be imported by their name.
+
+    Raises:
+        InputError: no such file, it does not run, or it defines no ``config``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"config {path}: no such file")
+    try:
+        with _importing_from(path.resolve().parent):
+            names = runpy.run_path(str(path))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"config {path} does not run: {type(error).__name__}: {error}") from error
+    config = names.get("config")
+    if not isinstance(config, GenerationConfig):
+        raise InputError(
+            f"config {path}: expected `config = GenerationConfig(...)`, found {type(config).__name__}"
+        )
+    return config
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Fields in which two JSON records differ, each as ``"filters.min_area: 0.05 -> 0.1"``."""
+    found: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key}: {before!r} -> {after!r}")
+    return found
+
+
+def _expect(config: GenerationConfig, name: str, holds: bool, expected: str) -> None:
+    if not holds:
+        raise InputError(f"{name} is {getattr(config, name)!r}; expected {expected}")
+
+
+def _is_names(value: object) -> bool:
+    """A bare string would silently be read letter by letter."""
+    return isinstance(value, tuple) and bool(value) and all(isinstance(v, str) for v in value)
+
+
+def _jsonable(value: object) -> str:
+    if not isinstance(value, Path):
+        raise TypeError(f"a config holds {type(value).__name__}; expected numbers, text and paths")
+    resolved = value.resolve()
+    if resolved.is_relative_to(_PACKAGE):
+        return (Path(_PACKAGE.name) / resolved.relative_to(_PACKAGE)).as_posix()
+    return value.as_posix()
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Let a config import its neighbours, and leave no trace of them in ``sys.modules``."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            origin = getattr(sys.modules[name], "__file__", None)
+            if origin and Path(origin).parent == folder:
+                del sys.modules[name]

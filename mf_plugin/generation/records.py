@@ -1,0 +1,204 @@
+"""One record for each canvas, and what a dataset's files are made of: pure functions on records.
+
+A generator hands over `CanvasResult`; the store keeps its record, JSON values, and its JPEG. From all
+records in plan order come annotations.json (LVIS v1), manifest.jsonl and the counts. Nothing here
+knows how images are made.
+
+Shapes: an image is uint8[H, W, 3] RGB; an object's mask is bool[H, W] on its canvas.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mf_plugin.lvis.polygons import mask_to_polygons
+
+Record = dict[str, Any]
+
+ACCEPTED, REJECTED = "accepted", "rejected"
+_THUMBNAIL_QUALITY = 80
+_NOT_IN_MANIFEST = ("objects", "height", "width")  # annotations.json has them
+
+
+@dataclass(frozen=True)
+class ObjectResult:
+    """One object of a canvas.
+
+    Args:
+        category_id: what it was meant to be.
+        prompt: the text it was made from.
+        mask: bool[H, W], or None if it was rejected.
+        reason: why it was rejected, "" if it was not.
+        thumbnail: uint8[h, w, 3] of a rejected object, for the gallery.
+    """
+
+    category_id: int
+    prompt: str
+    mask: np.ndarray | None
+    reason: str = ""
+    thumbnail: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class CanvasResult:
+    """One planned canvas after generation.
+
+    Args:
+        planned: its facts for the manifest, JSON values; "index" is its place in the plan.
+        image: uint8[H, W, 3], or None where the canvas is rejected.
+        objects: one for each that was planned.
+    """
+
+    planned: Record
+    image: np.ndarray | None
+    objects: tuple[ObjectResult, ...]
+
+
+def encode_canvas(canvas: CanvasResult, jpeg_quality: int) -> tuple[Record, bytes | None]:
+    """The record of a canvas, and its JPEG if it is accepted.
+
+    A canvas is accepted if it has an image and an object. Its image id is its index + 1, so that no
+    id is 0 (COCO's evaluation takes 0 for "no match").
+    """
+    image_id = canvas.planned["index"] + 1
+    objects = [_encode_object(obj) for obj in canvas.objects]
+    accepted = canvas.image is not None and any(not obj["reason"] for obj in objects)
+    record = {
+        **canvas.planned,
+        "image_id": image_id,
+        "outcome": ACCEPTED if accepted else REJECTED,
+        "objects": objects,
+    }
+    if not accepted:
+        return record, None
+    jpeg = _to_jpeg(canvas.image, jpeg_quality)
+    record["file_name"] = f"images/{image_id:012d}.jpg"
+    record["sha256"] = hashlib.sha256(jpeg).hexdigest()
+    record["height"], record["width"] = canvas.image.shape[:2]
+    return record, jpeg
+
+
+def to_annotations(records: Iterable[Record], categories: Sequence[Record]) -> Record:
+    """LVIS v1 json of the accepted canvases, annotations counted through from 1.
+
+    Args:
+        records: in plan order.
+        categories: LVIS category dicts, all of them kept in this order; their ``image_count`` and
+            ``instance_count`` become those of this dataset.
+    """
+    images: list[Record] = []
+    annotations: list[Record] = []
+    image_counts: Counter[int] = Counter()
+    instance_counts: Counter[int] = Counter()
+    for record in records:
+        if record["outcome"] != ACCEPTED:
+            continue
+        kept = [obj for obj in record["objects"] if not obj["reason"]]
+        rejected = {obj["category_id"] for obj in record["objects"] if obj["reason"]}
+        images.append(
+            {
+                "id": record["image_id"],
+                "file_name": record["file_name"],
+                "coco_url": record["file_name"],
+                "height": record["height"],
+                "width": record["width"],
+                "neg_category_ids": [],
+                "not_exhaustive_category_ids": sorted(rejected),
+            }
+        )
+        for obj in kept:
+            shape = {key: obj[key] for key in ("category_id", "segmentation", "area", "bbox")}
+            numbers = {"id": len(annotations) + 1, "image_id": record["image_id"]}
+            annotations.append({**numbers, **shape})
+        instance_counts.update(obj["category_id"] for obj in kept)
+        image_counts.update({obj["category_id"] for obj in kept})
+    counted = [
+        {
+            **category,
+            "image_count": image_counts[category["id"]],
+            "instance_count": instance_counts[category["id"]],
+        }
+        for category in categories
+    ]
+    return {
+        "info": {"description": "made by mf_plugin; dataset.json says how"},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": counted,
+    }
+
+
+def to_manifest_line(record: Record) -> Record:
+    """The planned facts, the outcome, the file with its hash, and a reason ("" or why not) an
+    object."""
+    line = {key: value for key, value in record.items() if key not in _NOT_IN_MANIFEST}
+    return {**line, "reasons": [obj["reason"] for obj in record["objects"]]}
+
+
+def count_objects(records: Iterable[Record]) -> Counter[str]:
+    """Number of objects by outcome: "accepted", or the reason."""
+    return Counter(obj["reason"] or ACCEPTED for record in records for obj in record["objects"])
+
+
+def summarise(records: Sequence[Record], categories: Sequence[Record]) -> Record:
+    """Counts and rejection counts, in all and for each category that was asked for."""
+    outcomes = count_objects(records)
+    by_category: dict[int, Counter[str]] = {}
+    for record in records:
+        for obj in record["objects"]:
+            counter = by_category.setdefault(obj["category_id"], Counter())
+            counter[obj["reason"] or ACCEPTED] += 1
+    return {
+        "counts": {
+            "canvases": len(records),
+            "images": sum(record["outcome"] == ACCEPTED for record in records),
+            "objects": sum(outcomes.values()),
+            "annotations": outcomes[ACCEPTED],
+        },
+        "rejections": {key: outcomes[key] for key in sorted(outcomes) if key != ACCEPTED},
+        "categories": {
+            category["name"]: dict(sorted(by_category[category["id"]].items()))
+            for category in categories
+            if category["id"] in by_category
+        },
+    }
+
+
+def _encode_object(obj: ObjectResult) -> Record:
+    encoded: Record = {
+        "category_id": obj.category_id,
+        "prompt": obj.prompt,
+        "reason": obj.reason,
+    }
+    if obj.reason:
+        if obj.thumbnail is not None:
+            jpeg = _to_jpeg(obj.thumbnail, _THUMBNAIL_QUALITY)
+            encoded["thumbnail"] = base64.b64encode(jpeg).decode()
+        return encoded
+    polygons = mask_to_polygons(obj.mask)
+    if not polygons:
+        raise ValueError(f"the mask of {obj.prompt!r} has no polygon; filters reject such masks")
+    rows, columns = (np.flatnonzero(obj.mask.any(axis=axis)) for axis in (1, 0))
+    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    return {
+        **encoded,
+        "segmentation": polygons,
+        "area": float(obj.mask.sum()),
+        "bbox": [float(left), float(top), float(right - left), float(bottom - top)],
+    }
+
+
+def _to_jpeg(image: np.ndarray, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

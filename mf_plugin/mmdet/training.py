@@ -1,0 +1,222 @@
+"""Train a detector on mmengine's Runner, with or without synthetic data, and dump its predictions.
+
+Logging, checkpoints, resuming and distributed launch are the runner's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import find_latest_checkpoint
+
+from mf_plugin.errors import InputError
+from mf_plugin.mmdet.synthetic import with_synthetic, without_synthetic
+
+RESULT_METRICS = ("LVISResults", "LVISMetric", "CocoMetric")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What the command line says about a run; None leaves the config's own value.
+
+    Attributes:
+        config: a config file of mmengine.
+        synthetic: folder of a synthetic dataset to train on as well.
+        no_synthetic: train without what synthetic data the config names.
+        policy: how repeat factors count synthetic images: joint, real, ratio.
+        synthetic_ratio: their share of an epoch.
+        work_dir: where logs, checkpoints and results go.
+        seed: of weights, draws and augmentation.
+        cfg_options: ``key=value`` items that override the config.
+        resume: go on from the latest checkpoint in the work dir.
+        eval_only: predict with the latest checkpoint, or with ``load_from``, without training.
+        launcher: none, pytorch, slurm or mpi.
+    """
+
+    config: str
+    synthetic: str | None = None
+    no_synthetic: bool = False
+    policy: str | None = None
+    synthetic_ratio: float | None = None
+    work_dir: str | None = None
+    seed: int | None = None
+    cfg_options: Sequence[str] = ()
+    resume: bool = False
+    eval_only: bool = False
+    launcher: str = "none"
+
+
+def train(options: TrainingOptions) -> Path:
+    """Train, predict the test set, and return the folder with ``results.segm.json``.
+
+    Raises:
+        InputError: config, data or options are not usable; raised before the first iteration.
+    """
+    cfg = build_config(options)
+    check_annotation_files(cfg)
+    runner = Runner.from_cfg(cfg)
+    if cfg.get("test_dataloader"):
+        runner.test_loop  # noqa: B018  builds it now: bad test data must not cost a training run
+    if not options.eval_only:
+        runner.train()
+    if cfg.get("test_dataloader"):
+        runner.test()
+    return Path(cfg.work_dir)
+
+
+def build_config(options: TrainingOptions) -> Config:
+    """The config that the run uses, all options merged in.
+
+    Raises:
+        InputError: see `train`.
+    """
+    # 1. Read the file and merge the overrides.
+    cfg = read_config(options.config)
+    overrides = parse_overrides(options.cfg_options)
+    if overrides:
+        old_root = cfg.get("data_root")
+        cfg.merge_from_dict(overrides)
+        if "data_root" in overrides and old_root:
+            cfg = _move_paths(cfg, old_root, overrides["data_root"])
+
+    # 2. Put the synthetic data in, or take it out.
+    cfg = _choose_data(cfg, options)
+
+    # 3. Where things go, and the seed.
+    name = Path(options.config).stem
+    cfg.work_dir = options.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / name)
+    cfg.launcher = options.launcher
+    if options.seed is not None:
+        if options.seed < 0:
+            raise InputError(f"seed {options.seed}: expected 0 or more")
+        cfg.randomness = dict(cfg.get("randomness") or {}, seed=options.seed)
+    for evaluator in _evaluators(cfg.get("test_evaluator")):
+        if str(evaluator.get("type")) in RESULT_METRICS:
+            evaluator["outfile_prefix"] = str(Path(cfg.work_dir) / "results")
+
+    # 4. Where it starts from.
+    cfg.resume = options.resume
+    if options.eval_only and not cfg.get("load_from"):
+        checkpoint = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
+        if checkpoint is None:
+            raise InputError(
+                f"--eval-only: no checkpoint in {cfg.work_dir}; train first, or name one with "
+                "--cfg-options load_from=FILE"
+            )
+        cfg.load_from = checkpoint
+    return cfg
+
+
+def read_config(path: str) -> Config:
+    """Read a config file of mmengine.
+
+    Raises:
+        InputError: the file is missing or is no config.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"config {path} does not exist: expected a file of configs/mmdet/")
+    try:
+        return Config.fromfile(path)
+    except (InputError, ImportError):
+        raise
+    except Exception as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"config {path} cannot be read: {message}") from error
+
+
+def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
+    """``["a.b=1", "c=x,y"]`` to a dict, by mmengine's rules.
+
+    Raises:
+        InputError: an item is not ``key=value``.
+    """
+    for item in items:
+        if not item.partition("=")[0] or "=" not in item:
+            raise InputError(f"--cfg-options {item!r}: expected key=value")
+    if not items:
+        return {}
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--options", nargs="+", action=DictAction)
+    return parser.parse_args(["--options", *items]).options
+
+
+def check_annotation_files(cfg: Config) -> None:
+    """Every annotation file that the config names is there.
+
+    Raises:
+        InputError: one is not; says how to build it where the config knows (``data_command``).
+    """
+    for split in ("train", "val", "test"):
+        loader = cfg.get(f"{split}_dataloader")
+        for dataset in _leaves(loader.get("dataset")) if loader else ():
+            if not dataset.get("ann_file"):
+                continue
+            path = Path(dataset.get("data_root") or "", dataset["ann_file"])
+            if "://" not in str(dataset["ann_file"]) and not path.is_file():
+                command = cfg.get("data_command")
+                hint = f"; build it with: {command}" if command else ""
+                raise InputError(f"annotations of the {split} set are missing: {path}{hint}")
+
+
+def _choose_data(cfg: Config, options: TrainingOptions) -> Config:
+    if options.no_synthetic:
+        if options.synthetic or options.policy or options.synthetic_ratio is not None:
+            raise InputError(
+                "--no-synthetic excludes --synthetic, --policy and --synthetic-ratio"
+            )
+        return without_synthetic(cfg)
+    if options.synthetic:
+        return with_synthetic(cfg, options.synthetic, options.policy, options.synthetic_ratio)
+    if options.policy or options.synthetic_ratio is not None:
+        sampler = (cfg.get("train_dataloader") or {}).get("sampler") or {}
+        if sampler.get("type") != "RepeatFactorSampler":
+            raise InputError(
+                "--policy and --synthetic-ratio expect --synthetic DIR, or a config whose sampler "
+                f"is RepeatFactorSampler; it is {sampler.get('type')}"
+            )
+        sampler.policy = options.policy or "ratio"
+        sampler.synthetic_ratio = options.synthetic_ratio
+    return cfg
+
+
+def _move_paths(cfg: Config, old: str, new: str) -> Config:
+    """The config with every path below ``old`` below ``new``: mmengine fills them in on reading."""
+    old = old.rstrip("/")
+
+    def move(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: move(value) for key, value in node.items()}
+        if isinstance(node, (list, tuple)):
+            return type(node)(move(value) for value in node)
+        if isinstance(node, str) and (node == old or node.startswith(old + "/")):
+            return new.rstrip("/") + node[len(old) :]
+        return node
+
+    return Config(move(cfg.to_dict()), filename=cfg.filename)
+
+
+def _evaluators(evaluator: Any) -> list[Any]:
+    if not evaluator:
+        return []
+    return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
+
+
+def _leaves(dataset: Any) -> Iterator[Any]:
+    if not dataset:
+        return
+    if dataset.get("datasets"):
+        for inner in dataset["datasets"]:
+            yield from _leaves(inner)
+    elif dataset.get("dataset"):
+        yield from _leaves(dataset["dataset"])
+    else:
+        yield dataset

@@ -1,0 +1,72 @@
+"""Every number of tiny Stable Diffusion's recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mf_plugin.errors import InputError
+
+
+@dataclass(frozen=True)
+class TinySDConfig:
+    """Sizes, data and schedule. Regions are (height, width) in pixels.
+
+    Attributes:
+        preset: mini-LVIS preset whose categories the model learns.
+        regions: region shapes it is trained on, with their share of the images.
+        images: number of composed images whose latents are computed once.
+        rare_weight: how many times more images a rare category gets than another.
+        captions: templates with their share; ``{name}``, ``{definition}``, ``{background}``.
+        empty_caption: share of empty captions, for classifier-free guidance.
+    """
+
+    preset: str = "demo"
+    seed: int = 0
+    # data
+    regions: tuple[tuple[tuple[int, int], float], ...] = ()
+    images: int = 24_000
+    rare_weight: float = 2.0
+    captions: tuple[tuple[str, float], ...] = ()
+    empty_caption: float = 0.1
+    # tokenizer and text encoder
+    vocabulary_size: int = 1_400
+    max_tokens: int = 40
+    text_width: int = 128
+    text_layers: int = 1
+    # VAE
+    vae_channels: tuple[int, ...] = (16, 32, 64)
+    vae_steps: int = 1_200
+    vae_batch: int = 16
+    vae_lr: float = 2e-3
+    kl_weight: float = 1e-6
+    decoder_steps: int = 1_000
+    # U-Net
+    unet_channels: tuple[int, ...] = (32, 96, 160)
+    unet_layers: int = 1
+    unet_heads: int = 4
+    unet_steps: int = 6_000
+    unet_batch: int = 32
+    unet_lr: float = 1e-3
+    warmup: int = 200
+    decay: float = 0.25
+    ema: float = 0.999
+    min_snr: float = 5.0
+
+    def hash(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_config(path: str | Path) -> TinySDConfig:
+    """Read ``config`` out of a Python file (the file is run)."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"config {path} is not a file")
+    scope: dict = {"__file__": str(path)}
+    exec(compile(path.read_text(), str(path), "exec"), scope)
+    config = scope.get("config")
+    if not isinstance(config, TinySDConfig):
+        raise InputError(f"{path} must define config = TinySDConfig(...), got {config!r}")
+    return config

@@ -1,0 +1,95 @@
+"""What tiny Stable Diffusion learns from: single-object compositions of the training styles.
+
+Shape shorthand: H, W region pixels; h, w = H / 4, W / 4 latent cells; N images of a region shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mf_plugin.lvis.backgrounds import BACKGROUNDS
+from mf_plugin.lvis.compose import compose_single
+from mf_plugin.lvis.sprites import TRAIN_STYLES, load_sprites, preset_categories, table_categories
+from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
+from mf_plugin.vocabulary import Category, Vocabulary
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The model's categories and their sprites in the training styles, and nothing else.
+
+    ``sprites[c]`` lists category c's pictures, uint8[h, w, 4]; ``weights[c]`` its share.
+    """
+
+    categories: tuple[Category, ...]
+    sprites: tuple[tuple[np.ndarray, ...], ...]
+    weights: np.ndarray
+
+    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
+        """One composition: (image uint8[H, W, 3], category index, background index)."""
+        c = int(rng.choice(len(self.categories), p=self.weights))
+        sprite = self.sprites[c][int(rng.integers(len(self.sprites[c])))]
+        image, _, word = compose_single(rng, sprite, size)
+        return image, c, BACKGROUNDS.index(word)
+
+
+def load_corpus(config: TinySDConfig) -> Corpus:
+    categories = tuple(Vocabulary.from_categories(preset_categories(config.preset)))
+    by_key = load_sprites(TRAIN_STYLES, [c.id for c in categories])
+    sprites = tuple(
+        tuple(by_key[c.id, style] for style in TRAIN_STYLES if (c.id, style) in by_key)
+        for c in categories
+    )
+    weights = np.array([config.rare_weight if c.frequency == "r" else 1.0 for c in categories])
+    return Corpus(categories, sprites, weights / weights.sum())
+
+
+def tokenizer_corpus(config: TinySDConfig) -> Iterator[str]:
+    """Captions of all mini-LVIS categories, so that a larger preset keeps the tokenizer."""
+    for category in Vocabulary.from_categories(table_categories()):
+        for template, _ in config.captions:
+            for background in BACKGROUNDS:
+                yield fill_caption(template, category, background)
+
+
+def fill_caption(template: str, category: Category, background: str) -> str:
+    return template.format(
+        name=category.clean_name, definition=category.definition, background=background
+    )
+
+
+class Captions:
+    """Token ids of every caption, drawn by the shares of the templates."""
+
+    def __init__(self, tokenizer, categories: tuple[Category, ...], config: TinySDConfig):
+        texts = [
+            fill_caption(template, category, background)
+            for template, _ in config.captions
+            for category in categories
+            for background in BACKGROUNDS
+        ]
+        encoded = tokenizer(
+            texts + [""], padding="max_length", max_length=config.max_tokens, truncation=True
+        )["input_ids"]
+        ids = np.array(encoded, np.int64)
+        shape = (len(config.captions), len(categories), len(BACKGROUNDS), config.max_tokens)
+        self.ids = ids[:-1].reshape(shape)
+        self.empty = ids[-1]
+        self.shares = np.array([share for _, share in config.captions])
+        self.shares = self.shares / self.shares.sum()
+        self.empty_share = config.empty_caption
+
+    def draw(self, rng: np.random.Generator, c: np.ndarray, background: np.ndarray) -> np.ndarray:
+        """Token ids int64[N, max_tokens] for images of categories c[N] on backgrounds[N]."""
+        template = rng.choice(len(self.shares), size=len(c), p=self.shares)
+        ids = self.ids[template, c, background]
+        return np.where((rng.random(len(c)) < self.empty_share)[:, None], self.empty, ids)
+
+
+def region_counts(config: TinySDConfig) -> list[tuple[tuple[int, int], int]]:
+    """Number of composed images for each region shape."""
+    total = sum(share for _, share in config.regions)
+    return [(size, round(config.images * share / total)) for size, share in config.regions]

@@ -1,0 +1,259 @@
+"""Trains tiny Stable Diffusion in stages: VAE, latents, U-Net with text encoder, decoder.
+
+Every stage is a loop over numbered steps whose randomness comes from (seed, stage, step) alone, so
+a run that is stopped goes on from its checkpoint exactly. Checkpoints lie in the work folder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mf_plugin.extras import require
+from mf_plugin.mosaic.tiny_sd import components
+from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
+from mf_plugin.mosaic.tiny_sd.data import (
+    Captions,
+    Corpus,
+    load_corpus,
+    region_counts,
+    tokenizer_corpus,
+)
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 300
+_VAE, _LATENTS, _UNET, _DECODER = range(4)
+
+
+def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> Path:
+    """Train, or go on with, the model of ``config`` and write the pipeline folder ``out``."""
+    torch = require("torch", "diffusion")
+    torch.manual_seed(config.seed)
+    work.mkdir(parents=True, exist_ok=True)
+    corpus = load_corpus(config)
+    tokenizer = components.train_tokenizer(tokenizer_corpus(config), config)
+    vae = components.build_vae(config).to(device)
+    text_encoder = components.build_text_encoder(tokenizer, config).to(device)
+    unet = components.build_unet(config).to(device)
+
+    _train_vae(torch, config, corpus, vae, work, device)
+    latents = _encode(torch, config, corpus, vae, work, device)
+    captions = Captions(tokenizer, corpus.categories, config)
+    _train_unet(torch, config, latents, captions, text_encoder, unet, work, device)
+    _train_decoder(torch, config, corpus, vae, work, device)
+    vae.register_to_config(scaling_factor=latents["scaling_factor"])
+    return export(vae, text_encoder, tokenizer, unet, out)
+
+
+def export(vae, text_encoder, tokenizer, unet, out: Path) -> Path:
+    """Write the StableDiffusionPipeline folder, weights in half precision."""
+    torch, diffusers = require("torch", "diffusion"), require("diffusers", "diffusion")
+    pipeline = diffusers.StableDiffusionPipeline(
+        vae=vae.to("cpu", torch.float16),
+        text_encoder=text_encoder.to("cpu", torch.float16),
+        tokenizer=tokenizer,
+        unet=unet.to("cpu", torch.float16),
+        scheduler=components.build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(out, safe_serialization=True)
+    return out
+
+
+def _loop(torch, name: str, work: Path, steps: int, state: dict, step_fn: Callable) -> None:
+    """Run ``step_fn(step) -> loss`` up to ``steps``, with checkpoints of ``state``'s objects."""
+    path = work / f"{name}.pt"
+    start = 0
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        start = saved.pop("step")
+        for key, value in saved.items():
+            state[key].load_state_dict(value)
+
+    def save(step: int) -> None:
+        temporary = path.with_suffix(".tmp")
+        torch.save({"step": step, **{k: v.state_dict() for k, v in state.items()}}, temporary)
+        temporary.replace(path)
+
+    if start >= steps:
+        return
+    last, losses, began = time.time(), [], time.time()
+    with tqdm(total=steps, initial=start, desc=name, unit="step", mininterval=5) as bar:
+        for step in range(start, steps):
+            losses.append(step_fn(step))
+            bar.update()
+            if (step + 1) % 100 == 0:
+                row = {"step": step + 1, "loss": float(np.mean(losses))}
+                row["seconds"] = round(time.time() - began)
+                with open(work / f"{name}.jsonl", "a") as log:
+                    log.write(json.dumps(row) + "\n")
+                bar.set_postfix(loss=f"{row['loss']:.4f}")
+                losses = []
+            if time.time() - last > CHECKPOINT_SECONDS:
+                save(step + 1)
+                last = time.time()
+    save(steps)
+
+
+def _schedule(step: int, steps: int, config: TinySDConfig) -> float:
+    """Learning-rate factor: linear warm-up, constant, linear decay to zero."""
+    decay = (steps - step) / max(1.0, config.decay * steps)
+    return min(1.0, (step + 1) / config.warmup, decay)
+
+
+def _compose_batch(torch, corpus: Corpus, rng, size, count: int, device: str):
+    """(images float32[N, 3, H, W] in [-1, 1], category indices[N], background indices[N])."""
+    drawn = [corpus.draw(rng, size) for _ in range(count)]
+    images = torch.from_numpy(np.stack([d[0] for d in drawn])).to(device)
+    images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return images, np.array([d[1] for d in drawn]), np.array([d[2] for d in drawn])
+
+
+def _reconstruction_loss(torch, decoded, images):
+    """L1 of the pixels and of their differences to the neighbours (sharp edges)."""
+    error = decoded - images
+    across = (error[..., :, 1:] - error[..., :, :-1]).abs().mean()
+    down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+    return error.abs().mean() + across + down
+
+
+def _train_vae(torch, config, corpus, vae, work, device) -> None:
+    optimizer = torch.optim.AdamW(vae.parameters(), config.vae_lr, weight_decay=1e-4)
+    vae.train()
+
+    def step_fn(step: int) -> float:
+        rng = np.random.default_rng((config.seed, _VAE, step))
+        images, _, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
+        generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
+        posterior = vae.encode(images).latent_dist
+        decoded = vae.decode(posterior.sample(generator)).sample
+        reconstruction = _reconstruction_loss(torch, decoded, images)
+        loss = reconstruction + config.kl_weight * posterior.kl().mean()
+        return _update(
+            torch, optimizer, loss, _schedule(step, config.vae_steps, config), config.vae_lr
+        )
+
+    _loop(torch, "vae", work, config.vae_steps, {"vae": vae, "optimizer": optimizer}, step_fn)
+    vae.requires_grad_(False).eval()
+
+
+def _train_decoder(torch, config, corpus, vae, work, device) -> None:
+    """The decoder alone, on latents with a little noise, as a diffusion model hands them over."""
+    parameters = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(parameters, config.vae_lr, weight_decay=1e-4)
+
+    def step_fn(step: int) -> float:
+        rng = np.random.default_rng((config.seed, _DECODER, step))
+        images, _, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
+        generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
+        with torch.no_grad():
+            mean = vae.encode(images).latent_dist.mean
+            noise = torch.randn(mean.shape, generator=generator, device=device)
+            latents = mean + 0.05 * mean.std() * noise
+        loss = _reconstruction_loss(torch, vae.decode(latents).sample, images)
+        factor = _schedule(step, config.decoder_steps, config)
+        return _update(torch, optimizer, loss, factor, config.vae_lr)
+
+    state = {"vae": vae, "optimizer": optimizer}
+    _loop(torch, "decoder", work, config.decoder_steps, state, step_fn)
+    vae.requires_grad_(False).eval()
+
+
+def _encode(torch, config, corpus, vae, work, device) -> dict:
+    """Latents of the whole training set, computed once: a list of region shapes with arrays."""
+    path = work / "latents.npz"
+    counts = region_counts(config)
+    if not path.exists():
+        arrays: dict[str, np.ndarray] = {}
+        with tqdm(total=sum(n for _, n in counts), desc="latents", unit="image") as bar:
+            for b, (size, count) in enumerate(counts):
+                latents, categories, backgrounds = [], [], []
+                for first in range(0, count, 64):
+                    rng = np.random.default_rng((config.seed, _LATENTS, b, first))
+                    n = min(64, count - first)
+                    images, c, word = _compose_batch(torch, corpus, rng, size, n, device)
+                    with torch.no_grad():
+                        mean = vae.encode(images).latent_dist.mean
+                    latents.append(mean.cpu().numpy().astype(np.float16))
+                    categories.append(c)
+                    backgrounds.append(word)
+                    bar.update(n)
+                arrays[f"latents{b}"] = np.concatenate(latents)
+                arrays[f"categories{b}"] = np.concatenate(categories)
+                arrays[f"backgrounds{b}"] = np.concatenate(backgrounds)
+        temporary = work / "latents.tmp.npz"
+        np.savez(temporary, **arrays)
+        temporary.replace(path)
+    with np.load(path) as saved:
+        shapes = [
+            tuple(saved[f"{key}{b}"] for key in ("latents", "categories", "backgrounds"))
+            for b in range(len(counts))
+        ]
+    deviation = np.sqrt(np.mean([s[0].astype(np.float32).var() for s in shapes]))
+    return {"shapes": shapes, "scaling_factor": float(1.0 / deviation)}
+
+
+def _train_unet(torch, config, latents, captions, text_encoder, unet, work, device) -> None:
+    """v-prediction with min-SNR weights (Hang et al. 2023); leaves the averaged weights in place."""
+    scheduler = components.build_scheduler()
+    snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
+    weights = (snr.clamp(max=config.min_snr) / (snr + 1)).to(device)
+    shapes, scale = latents["shapes"], latents["scaling_factor"]
+    shares = np.array([len(s[0]) for s in shapes], float)
+    model = torch.nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).train()
+    average = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), config.unet_lr, weight_decay=1e-4, fused=True)
+
+    def step_fn(step: int) -> float:
+        rng = np.random.default_rng((config.seed, _UNET, step))
+        # 1. A batch of one region shape, and captions for it
+        z, categories, backgrounds = shapes[rng.choice(len(shapes), p=shares / shares.sum())]
+        chosen = rng.integers(len(z), size=config.unet_batch)
+        ids = captions.draw(rng, categories[chosen], backgrounds[chosen])
+        clean = torch.from_numpy(z[chosen].astype(np.float32) * np.float32(scale)).to(device)
+        # 2. Noise at stratified time steps
+        generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
+        noise = torch.randn(clean.shape, generator=generator, device=device)
+        strata = (np.arange(config.unet_batch) + rng.random(config.unet_batch)) / config.unet_batch
+        t = torch.from_numpy((strata * scheduler.config.num_train_timesteps).astype(np.int64)).to(
+            device
+        )
+        noisy = scheduler.add_noise(clean, noise, t)
+        target = scheduler.get_velocity(clean, noise, t)
+        # 3. Predict v from the caption
+        hidden = text_encoder(torch.from_numpy(ids).to(device)).last_hidden_state
+        predicted = unet(noisy, t, hidden).sample
+        loss = ((predicted - target).square().mean((1, 2, 3)) * weights[t]).mean()
+        factor = _schedule(step, config.unet_steps, config)
+        value = _update(torch, optimizer, loss, factor, config.unet_lr, model)
+        average.update_parameters(model)
+        return value
+
+    state = {"model": model, "average": average, "optimizer": optimizer}
+    _loop(torch, "unet", work, config.unet_steps, state, step_fn)
+    model.load_state_dict(average.module.state_dict())
+    model.requires_grad_(False).eval()
+
+
+def _update(torch, optimizer, loss, factor: float, lr: float, model=None) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = factor * lr
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if model is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.detach())

@@ -1,0 +1,50 @@
+from setuptools import find_packages, setup
+
+# One torch for all extras: PyPI's torchvision needs the torch of the same release.
+TORCH = ["torch>=2.6", "torchvision>=0.21"]
+
+EXTRAS = {
+    "diffusion": [
+        *TORCH,
+        "diffusers>=0.36",
+        "transformers>=4.57",
+        "accelerate>=1.0",
+        "safetensors>=0.4",
+        "scipy>=1.11",
+    ],
+    # lvis: both frameworks' LVIS loaders import it.
+    "mmdet": [
+        *TORCH,
+        "onedl-mmdetection>=3.5.1",
+        "onedl-mmengine>=0.10.12",
+        "onedl-mmcv>=2.3.6",
+        "lvis>=0.5.3",
+    ],
+    # Detectron2 itself is not on PyPI; its own install page says how to get it.
+    "detectron2": [*TORCH, "centernet2>=1.0.post20221121", "lvis>=0.5.3"],
+    "eval": ["hotcoco", "matplotlib>=3.8"],
+    "scale": ["ray>=2.40"],
+    "dev": ["pytest>=8"],
+}
+
+setup(
+    name="mf-plugin",
+    version="0.1.0",
+    description="Labelled training images for rare categories from text-to-image diffusion, "
+    "for MMDetection and Detectron2",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["mf_plugin", "mf_plugin.*"]),
+    include_package_data=True,
+    package_data={"mf_plugin": ["assets/**/*", "evaluation/templates/*", "generation/templates/*"]},
+    install_requires=[
+        "numpy>=1.26",
+        "pillow>=10",
+        "opencv-python-headless>=4.9",
+        "pycocotools>=2.0.8",
+        "tqdm>=4.66",
+        "filelock>=3.13",
+        "jinja2>=3.1",
+    ],
+    extras_require=EXTRAS,
+)
