@@ -49,7 +49,12 @@ RENDER_JS = """
 const fs = require('fs');
 const { Resvg } = require('@resvg/resvg-js');
 const [jobsFile, side, probe] = process.argv.slice(1);
-const options = (width) => ({ fitTo: { mode: 'width', value: width }, font: { loadSystemFonts: false } });
+// the icon is the middle third of the document (see icon_svg)
+const options = (width) => ({
+  fitTo: { mode: 'width', value: 3 * width },
+  crop: { left: width, top: width, right: 2 * width, bottom: 2 * width },
+  font: { loadSystemFonts: false },
+});
 const box = (image) => {
   const { width, height, pixels } = image;
   let [x0, y0, x1, y1] = [width, height, -1, -1];
@@ -88,7 +93,11 @@ def check_packages(node_modules: Path) -> None:
 
 
 def icon_svg(icons: dict, name: str) -> str:
-    """A standalone SVG document of one icon of an iconify set; aliases are followed."""
+    """A standalone SVG document of one square icon of an iconify set; aliases are followed.
+
+    The icon has a margin of its own width all around: some of noto's carry shapes outside of their
+    view box, at which resvg panics where the document ends with the box.
+    """
     entry, size = name, {}
     while entry not in icons["icons"]:
         alias = icons.get("aliases", {}).get(entry)
@@ -100,10 +109,13 @@ def icon_svg(icons: dict, name: str) -> str:
     icon = icons["icons"][entry]
     for key, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16)):
         size[key] = icon.get(key, icons.get(key, default))
-    view_box = "{left} {top} {width} {height}".format(**size)
+    width, height = size["width"], size["height"]
+    if width != height:
+        raise InputError(f"{icons['prefix']}: {name!r} is {width} x {height}, expected a square")
+    view_box = f"{size['left'] - width} {size['top'] - width} {3 * width} {3 * width}"
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="{view_box}" width="{size["width"]}" height="{size["height"]}">'
+        f'viewBox="{view_box}" width="{3 * width}" height="{3 * width}">'
         f"{icon['body']}</svg>"
     )
 

@@ -53,11 +53,13 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = vars(parse_arguments())
     framework = arguments.pop("framework")
-    suffix = Path(arguments["config"]).suffix
-    if framework == "detectron2" or suffix in (".yaml", ".yml"):
+    config = Path(arguments["config"])
+    if not config.is_file():
+        raise InputError(f"config {config} does not exist: expected a file of configs/mmdet/")
+    if framework == "detectron2" or config.suffix in (".yaml", ".yml"):
         raise InputError(
-            f"{arguments['config']}: configs of Detectron2 are not supported yet, expected a .py "
-            "config of MMDetection"
+            f"{config}: configs of Detectron2 are not supported yet, expected a .py config of "
+            "MMDetection"
         )
     from mf_plugin.mmdet.training import TrainingOptions, train
 

@@ -15,6 +15,11 @@ config = TinySDConfig(
         ((56, 56), 0.05),
         ((80, 80), 0.05),
     ),
+    # plain ones: what little capacity there is goes to the objects
+    backgrounds=(
+        "red", "yellow", "green", "blue", "purple", "brown", "gray", "white", "black",
+        "gradient", "sky",
+    ),
     captions=(
         ("a photo of a single {name} on a {background} background", 0.75),
         ("a photo of a single {name}", 0.10),

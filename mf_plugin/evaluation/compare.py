@@ -1,10 +1,17 @@
 """Runs against runs: mean and spread over seeds, and paired bootstrap intervals of the difference.
 
 Images are resampled with replacement, the same draw for every run, and AP is accumulated anew for
-each draw. Resampling an image n times equals weighting its detections and objects by n, so that
-each draw is a weighted accumulation of matches that were found once. With all weights 1 the result is
-``LVISeval``'s. hotcoco.compare bootstraps one pair of files; it cannot resample seeds as well.
-Shapes: B draws, N images, T IoU thresholds, D detections and M true positives of a category, K categories.
+each draw. Resampling an image n times equals weighting its detections and objects by n, so that a
+draw is a weighted accumulation of matches that were found once. With all weights 1 the result is
+``LVISeval``'s. hotcoco.compare (1.3.0) does not serve: it takes one pair of files, and its draws
+count an image once however often they hold it: intervals about a fifth too narrow.
+
+Repeated images agree with each other, so a draw's AP lies above the measured one, and more so for
+the run that ranks better. The intervals are percentiles of the draws less this bias: centred on
+the measured difference, not above it.
+
+Shapes: B draws, N images, T IoU thresholds, D detections and M true positives of a category, K
+categories.
 """
 
 from __future__ import annotations
@@ -37,8 +44,8 @@ CONFIDENCE = 0.95
 class CategoryMatches:
     """Every detection of one category in the scored images, best score first.
 
-    ``matched`` and ``ignored`` are bool[T, D], ``image`` int[D] and ``num_objects`` int[N] index the
-    ground truth's images by increasing id.
+    ``matched`` and ``ignored`` are bool[T, D]; ``image`` int[D] and ``num_objects`` int[N] count
+    the ground truth's images by increasing id.
     """
 
     category_id: int
@@ -169,7 +176,11 @@ def compare_runs(
         for n in names[1:]
     }
     report["interval"] = {
-        n: {t: _intervals(draws[n], draws[base], t, seed_draws) for t in iou_types} for n in names[1:]
+        n: {
+            t: _intervals(draws[n], draws[base], t, seed_draws, report["delta"][n][t])
+            for t in iou_types
+        }
+        for n in names[1:]
     }
     report["baseline"] = base
     report["per_category"] = {n: _categories_over_seeds(scores[n], iou_types) for n in names}
@@ -204,7 +215,9 @@ def _join_images(
     if not scores:
         none = np.zeros((num_thresholds, 0), dtype=bool)
         return CategoryMatches(category_id, none, none, np.zeros(0, np.int64), num_objects)
-    order = np.argsort(-np.array(scores), kind="stable")  # ties: by image, then by rank, as lvis-api
+    order = np.argsort(
+        -np.array(scores), kind="stable"
+    )  # ties: by image, then by rank, as lvis-api
     return CategoryMatches(
         category_id,
         np.concatenate(matched, 1)[:, order],
@@ -215,7 +228,11 @@ def _join_images(
 
 
 def _weighted_ap(
-    matches: CategoryMatches, weights: np.ndarray, local: np.ndarray, num_images: int, objects: np.ndarray
+    matches: CategoryMatches,
+    weights: np.ndarray,
+    local: np.ndarray,
+    num_images: int,
+    objects: np.ndarray,
 ) -> np.ndarray:
     """AP[B, T] of weights[B, num_images]; ``local`` int[D] are the detections' images among those.
 
@@ -234,7 +251,9 @@ def _weighted_ap(
         # 1. counts[num_images, M]: detections of each image at or before each true positive
         stage = np.searchsorted(last, np.arange(len(true)), side="left")
         true_counts = _count_up_to(local, stage, true, num_images, len(last))
-        all_counts = _count_up_to(local, stage, ~ignored & (stage < len(last)), num_images, len(last))
+        all_counts = _count_up_to(
+            local, stage, ~ignored & (stage < len(last)), num_images, len(last)
+        )
         # 2. weighted recall and precision at the true positives, float64[B, M]
         true_weight = (weights @ true_counts).astype(np.float64)
         precision = true_weight / ((weights @ all_counts).astype(np.float64) + np.spacing(1))
@@ -283,7 +302,9 @@ def _categories_over_seeds(seeds: list[dict], iou_types: Sequence[str]) -> dict[
     for t in iou_types:
         categories = seeds[0][t]["per_category"]
         result[t] = {
-            str(c): _mean([s[t]["per_category"][c] for s in seeds if s[t]["per_category"][c] is not None])
+            str(c): _mean(
+                [s[t]["per_category"][c] for s in seeds if s[t]["per_category"][c] is not None]
+            )
             for c in categories
         }
     return result
@@ -294,9 +315,13 @@ def _difference(run: dict, base: dict) -> dict[str, float | None]:
 
 
 def _intervals(
-    run: list[dict], base: list[dict], iou_type: str, seed_draws: dict[int, np.ndarray]
+    run: list[dict],
+    base: list[dict],
+    iou_type: str,
+    seed_draws: dict[int, np.ndarray],
+    delta: Mapping[str, float | None],
 ) -> dict[str, list[float] | None]:
-    """Percentile intervals of the difference; runs with equally many seeds share their seed draws."""
+    """Centred percentile intervals; runs with equally many seeds share their seed draws."""
     if not all(iou_type in s for s in run + base):
         return dict.fromkeys(BOOTSTRAP_METRICS)
     intervals: dict[str, list[float] | None] = {}
@@ -306,8 +331,11 @@ def _intervals(
             base, iou_type, metric, seed_draws
         )
         difference = difference[~np.isnan(difference)]
-        bounds = np.percentile(difference, [tail, 100 - tail]) if len(difference) else None
-        intervals[metric] = None if bounds is None else [float(b) for b in bounds]
+        if not len(difference) or delta[metric] is None:
+            intervals[metric] = None
+            continue
+        centred = difference - difference.mean() + delta[metric]
+        intervals[metric] = [float(b) for b in np.percentile(centred, [tail, 100 - tail])]
     return intervals
 
 

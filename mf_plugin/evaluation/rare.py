@@ -45,7 +45,7 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class Results:
-    """Checked detections in COCO-results form; ``iou_types`` are those that they can be scored on."""
+    """Checked detections in COCO-results form; ``iou_types`` are what they can be scored on."""
 
     name: str
     entries: list[dict[str, Any]]
@@ -106,7 +106,9 @@ def load_results(source: str | Path | Sequence[Mapping] | Results, gt: GroundTru
     else:
         name, entries = "results", list(source)
     if not isinstance(entries, list):
-        raise InputError(f"{name}: {type(entries).__name__} at the top, expected a list of detections")
+        raise InputError(
+            f"{name}: {type(entries).__name__} at the top, expected a list of detections"
+        )
     if not entries:
         raise InputError(f"{name}: holds no detections, expected at least one")
     sizes = {i["id"]: [i["height"], i["width"]] for i in gt.data["images"]}
@@ -117,7 +119,9 @@ def load_results(source: str | Path | Sequence[Mapping] | Results, gt: GroundTru
             raise InputError(f"{name}: detection {index}: {problem} (ground truth {gt.name})")
     iou_types = tuple(t for t in IOU_TYPES if all(_FIELD[t] in e for e in entries))
     if not iou_types:
-        raise InputError(f"{name}: some detections lack bbox and some segmentation, expected one in all")
+        raise InputError(
+            f"{name}: some detections lack bbox and some segmentation, expected one in all"
+        )
     return Results(name, entries, iou_types)
 
 
@@ -131,8 +135,8 @@ def evaluate_lvis(
     """LVIS AP of one results file.
 
     Returns:
-        ``{iou_type: {"AP": ..., ..., "APf": ..., "per_category": {category id: AP}}}`` in percent. A
-        group or category without ground truth is None; so is every metric of an IoU type that
+        ``{iou_type: {"AP": ..., ..., "APf": ..., "per_category": {category id: AP}}}`` in percent.
+        A group or category without ground truth is None; so is every metric of an IoU type that
         the results cannot be scored on (boxes only).
 
     Raises:
@@ -146,7 +150,10 @@ def evaluate_lvis(
         if iou_type not in IOU_TYPES:
             raise InputError(f"IoU type {iou_type!r}, expected one of {', '.join(IOU_TYPES)}")
         if iou_type not in detections.iou_types:
-            scores[iou_type] = {**dict.fromkeys(METRICS), "per_category": dict.fromkeys(truth.groups)}
+            scores[iou_type] = {
+                **dict.fromkeys(METRICS),
+                "per_category": dict.fromkeys(truth.groups),
+            }
             continue
         evaluator = build_evaluator(truth, detections, iou_type, max_dets)
         evaluator.evaluate()
@@ -200,7 +207,9 @@ def _read_json(path: Path, what: str) -> Any:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file, expected a {what} json") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a complete json ({error}), expected a {what} json") from error
+        raise InputError(
+            f"{path}: not a complete json ({error}), expected a {what} json"
+        ) from error
 
 
 def _check_ground_truth(name: str, data: Mapping[str, Any]) -> None:
@@ -210,7 +219,9 @@ def _check_ground_truth(name: str, data: Mapping[str, Any]) -> None:
     for index, image in enumerate(data["images"]):
         for key in ("id", "width", "height", "neg_category_ids", "not_exhaustive_category_ids"):
             if key not in image:
-                raise InputError(f"{name}: image {index} lacks {key!r}, expected LVIS's federated format")
+                raise InputError(
+                    f"{name}: image {index} lacks {key!r}, expected LVIS's federated format"
+                )
     images = {i["id"] for i in data["images"]}
     categories = {c["id"] for c in data["categories"]}
     for index, annotation in enumerate(data["annotations"]):
@@ -218,7 +229,9 @@ def _check_ground_truth(name: str, data: Mapping[str, Any]) -> None:
             if key not in annotation:
                 raise InputError(f"{name}: annotation {index} lacks {key!r}")
         if annotation["image_id"] not in images:
-            raise InputError(f"{name}: annotation {index}: unknown image_id {annotation['image_id']}")
+            raise InputError(
+                f"{name}: annotation {index}: unknown image_id {annotation['image_id']}"
+            )
         if annotation["category_id"] not in categories:
             raise InputError(
                 f"{name}: annotation {index}: unknown category_id {annotation['category_id']}"
@@ -232,9 +245,12 @@ def _entry_problem(entry: Any, sizes: dict[int, list[int]], categories: set[int]
         if key not in entry:
             return f"{key!r} is missing"
     if entry["image_id"] not in sizes:
-        return f"image_id {entry['image_id']!r}, expected one of the {len(sizes)} ground-truth images"
+        return (
+            f"image_id {entry['image_id']!r}, expected one of the {len(sizes)} ground-truth images"
+        )
     if entry["category_id"] not in categories:
-        return f"category_id {entry['category_id']!r}, expected one of the {len(categories)} categories"
+        expected = f"one of the {len(categories)} categories"
+        return f"category_id {entry['category_id']!r}, expected {expected}"
     if not _all_finite([entry["score"]]):
         return f"score {entry['score']!r}, expected a finite number"
     if "bbox" not in entry and "segmentation" not in entry:
@@ -267,7 +283,9 @@ def _percent(value: float) -> float | None:
 def _category_aps(evaluator, gt: GroundTruth) -> dict[int, float | None]:
     """Per-category AP in percent: the mean over T and R of precision[T, R, K] for all areas."""
     params = evaluator.params
-    precision = np.asarray(evaluator.eval["precision"])[:, :, :, params.area_rng_lbl.index("all"), -1]
+    precision = np.asarray(evaluator.eval["precision"])[
+        :, :, :, params.area_rng_lbl.index("all"), -1
+    ]
     aps = dict.fromkeys(gt.groups)
     for k, category_id in enumerate(params.cat_ids):
         valid = precision[:, :, k][precision[:, :, k] > -1]

@@ -54,7 +54,7 @@ class CanvasResult:
 
     Args:
         planned: its facts for the manifest, JSON values; "index" is its place in the plan.
-        image: uint8[H, W, 3], or None where the canvas is rejected.
+        image: uint8[H, W, 3], or None where all objects are rejected.
         objects: one for each that was planned.
     """
 
@@ -66,12 +66,14 @@ class CanvasResult:
 def encode_canvas(canvas: CanvasResult, jpeg_quality: int) -> tuple[Record, bytes | None]:
     """The record of a canvas, and its JPEG if it is accepted.
 
-    A canvas is accepted if it has an image and an object. Its image id is its index + 1, so that no
-    id is 0 (COCO's evaluation takes 0 for "no match").
+    A canvas is accepted if one of its objects is. Its image id is its index + 1, so that no id is 0
+    (COCO's evaluation takes 0 for "no match").
     """
     image_id = canvas.planned["index"] + 1
     objects = [_encode_object(obj) for obj in canvas.objects]
-    accepted = canvas.image is not None and any(not obj["reason"] for obj in objects)
+    accepted = any(not obj["reason"] for obj in objects)
+    if accepted and canvas.image is None:
+        raise ValueError(f"canvas {image_id - 1} has no image; expected a reason for each object")
     record = {
         **canvas.planned,
         "image_id": image_id,

@@ -34,6 +34,7 @@ from mf_plugin.generation.store import (
     check_destination,
     check_resumable,
     remove_dataset,
+    remove_staging,
 )
 from mf_plugin.lvis.polygons import mask_to_polygons
 from mf_plugin.mosaic.masks import attention_to_mask, make_disjoint
@@ -79,6 +80,7 @@ def generate(
         "vocabulary_sha256": _hash_vocabulary(vocabulary),
     }
     if check_resumable(out, identity):
+        remove_staging(out)
         logger.info("%s is complete; nothing to do", out)
         return out
     with _torch_threads(config.threads, device):
@@ -178,6 +180,8 @@ def _blank_rejected(
 
 def _run_groups(plan: Plan, pipeline: MosaicPipeline, store: DatasetStore, device: str) -> Path:
     """Make the groups that are not done, then finalise."""
+    if store.complete:  # by another process, while this one was loading the model
+        return store.folder
     started, begin = datetime.now(timezone.utc), time.perf_counter()
     done = [store.outcomes(index) for index in range(len(plan.groups))]
     outcomes: Counter[str] = sum(filter(None, done), Counter())

@@ -212,12 +212,12 @@ class DatasetStore:
         run = {**run, "group_seconds": round(seconds, 3)}
         write_json_atomic(self.folder / "run.json", run, indent=1)
         write_json_atomic(self.folder / DATASET, dataset, indent=1)
-        shutil.rmtree(self._staging)
+        remove_staging(self.folder)
         return self.folder
 
     def _open(self) -> None:
         if check_resumable(self.folder, self.identity):
-            shutil.rmtree(self._staging, ignore_errors=True)
+            remove_staging(self.folder)
             return
         for folder in (self.folder, self.folder / "images", self._staging):
             folder.mkdir(exist_ok=True)
@@ -237,6 +237,11 @@ class DatasetStore:
         except ValueError:
             logger.warning("%s is damaged: the group is made again", self._path(group))
             return None
+
+
+def remove_staging(folder: Path) -> None:
+    """Remove the groups of a complete dataset; a process may die before it has done so."""
+    shutil.rmtree(folder / _STAGING, ignore_errors=True)
 
 
 def remove_dataset(folder: Path) -> None:

@@ -62,12 +62,12 @@ def compose_single(
     rng: np.random.Generator,
     rgba: np.ndarray,
     size: tuple[int, int] = (64, 64),
-    background: str | None = None,
+    background: str | Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """One object that nearly fills an image of any aspect.
 
-    Returns (image uint8[H, W, 3], alpha float32[H, W] in 0..1, background word). Without
-    `background` the word is drawn, and drawn again where the object would not stand out.
+    Returns (image uint8[H, W, 3], alpha float32[H, W] in 0..1, background word). Of several
+    `background` words (default: all) one is drawn, and again where the object would not stand out.
     Raises InputError for a sprite that is not uint8[h, w, 4] or an unknown background.
     """
     check_sprite(rgba)
@@ -82,8 +82,9 @@ def compose_single(
     shadow = _shadow(rng, alpha, min(size)) if rng.random() < 0.25 else None
 
     ring = (alpha > 0.9) & (cv2.erode(alpha, _RING, borderValue=0) <= 0.9)
+    words = (background,) if isinstance(background, str) else tuple(background or BACKGROUNDS)
     for _ in range(4):
-        word = background or BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
+        word = words[0] if len(words) == 1 else words[int(rng.integers(len(words)))]
         ground = draw_background(rng, word, size)
         if _stands_out(colour[ring], ground[ring]):
             break

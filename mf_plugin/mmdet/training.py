@@ -6,7 +6,6 @@ Logging, checkpoints, resuming and distributed launch are the runner's own.
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,6 @@ from mf_plugin.errors import InputError
 from mf_plugin.mmdet.synthetic import with_synthetic, without_synthetic
 
 RESULT_METRICS = ("LVISResults", "LVISMetric", "CocoMetric")
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

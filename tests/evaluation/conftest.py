@@ -31,7 +31,7 @@ def detection(image_id, category_id, box, score):
 
 
 def ground_truth(images, categories, objects):
-    """images: [(neg, not_exhaustive)], categories: frequencies, objects: [(image, category, box)]."""
+    """images [(neg, not_exhaustive)], categories [frequency], objects [(image, category, box)]."""
     return {
         "images": [
             {

@@ -47,7 +47,8 @@ def test_equals_lvis_api(lvis, iou_type, max_dets, tie, monkeypatch):
 
 def perfect(lvis, truth):
     return [
-        lvis.detection(a["image_id"], a["category_id"], a["bbox"], 0.9) for a in truth["annotations"]
+        lvis.detection(a["image_id"], a["category_id"], a["bbox"], 0.9)
+        for a in truth["annotations"]
     ]
 
 
@@ -145,7 +146,11 @@ def test_bad_detection_is_named(lvis, tmp_path, change, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[]", "no detections"), ('[{"image_id": 1, ', "not a complete json"), ("{}", "expected a list")],
+    [
+        ("[]", "no detections"),
+        ('[{"image_id": 1, ', "not a complete json"),
+        ("{}", "expected a list"),
+    ],
 )
 def test_bad_results_file_is_named(lvis, tmp_path, text, message):
     truth = lvis.ground_truth([([], [])], ["r"], [(1, 1, BOX)])

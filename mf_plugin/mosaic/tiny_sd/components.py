@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from mf_plugin.extras import require
@@ -34,8 +35,6 @@ def train_tokenizer(corpus: Iterable[str], config: TinySDConfig):
         show_progress=False,
     )
     learner.train_from_iterator(corpus, trainer)
-    import json
-
     learned = json.loads(learner.to_str())["model"]
     merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in learned["merges"]]
     # CLIP's order: letters, letters that end a word, merges, special tokens

@@ -19,7 +19,10 @@ class TinySDConfig:
         regions: region shapes it is trained on, with their share of the images.
         images: number of composed images whose latents are computed once.
         rare_weight: how many times more images a rare category gets than another.
+        backgrounds: words of mf_plugin.lvis.backgrounds that the compositions use.
         captions: templates with their share; ``{name}``, ``{definition}``, ``{background}``.
+        *_cycles: (steps, learning-rate factor) of each cycle of a stage. A cycle warms up linearly,
+            holds, and falls linearly to zero over its last ``decay``.
         empty_caption: share of empty captions, for classifier-free guidance.
     """
 
@@ -29,25 +32,26 @@ class TinySDConfig:
     regions: tuple[tuple[tuple[int, int], float], ...] = ()
     images: int = 24_000
     rare_weight: float = 2.0
+    backgrounds: tuple[str, ...] = ()
     captions: tuple[tuple[str, float], ...] = ()
     empty_caption: float = 0.1
     # tokenizer and text encoder
-    vocabulary_size: int = 1_400
+    vocabulary_size: int = 1_200
     max_tokens: int = 40
     text_width: int = 128
     text_layers: int = 1
     # VAE
     vae_channels: tuple[int, ...] = (16, 32, 64)
-    vae_steps: int = 1_200
-    vae_batch: int = 16
-    vae_lr: float = 2e-3
+    vae_cycles: tuple[tuple[int, float], ...] = ((2_600, 1.0), (1_600, 0.5))
+    vae_batch: int = 8
+    vae_lr: float = 1.5e-3
     kl_weight: float = 1e-6
-    decoder_steps: int = 1_000
+    decoder_cycles: tuple[tuple[int, float], ...] = ((1_500, 0.5),)
     # U-Net
     unet_channels: tuple[int, ...] = (32, 96, 160)
     unet_layers: int = 1
     unet_heads: int = 4
-    unet_steps: int = 6_000
+    unet_cycles: tuple[tuple[int, float], ...] = ((5_000, 1.0),)
     unet_batch: int = 32
     unet_lr: float = 1e-3
     warmup: int = 200

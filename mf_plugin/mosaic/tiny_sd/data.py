@@ -25,6 +25,7 @@ class Corpus:
     """
 
     categories: tuple[Category, ...]
+    backgrounds: tuple[str, ...]
     sprites: tuple[tuple[np.ndarray, ...], ...]
     weights: np.ndarray
 
@@ -32,8 +33,8 @@ class Corpus:
         """One composition: (image uint8[H, W, 3], category index, background index)."""
         c = int(rng.choice(len(self.categories), p=self.weights))
         sprite = self.sprites[c][int(rng.integers(len(self.sprites[c])))]
-        image, _, word = compose_single(rng, sprite, size)
-        return image, c, BACKGROUNDS.index(word)
+        image, _, word = compose_single(rng, sprite, size, self.backgrounds)
+        return image, c, self.backgrounds.index(word)
 
 
 def load_corpus(config: TinySDConfig) -> Corpus:
@@ -44,7 +45,7 @@ def load_corpus(config: TinySDConfig) -> Corpus:
         for c in categories
     )
     weights = np.array([config.rare_weight if c.frequency == "r" else 1.0 for c in categories])
-    return Corpus(categories, sprites, weights / weights.sum())
+    return Corpus(categories, config.backgrounds, sprites, weights / weights.sum())
 
 
 def tokenizer_corpus(config: TinySDConfig) -> Iterator[str]:
@@ -69,13 +70,13 @@ class Captions:
             fill_caption(template, category, background)
             for template, _ in config.captions
             for category in categories
-            for background in BACKGROUNDS
+            for background in config.backgrounds
         ]
         encoded = tokenizer(
             texts + [""], padding="max_length", max_length=config.max_tokens, truncation=True
         )["input_ids"]
         ids = np.array(encoded, np.int64)
-        shape = (len(config.captions), len(categories), len(BACKGROUNDS), config.max_tokens)
+        shape = (len(config.captions), len(categories), len(config.backgrounds), config.max_tokens)
         self.ids = ids[:-1].reshape(shape)
         self.empty = ids[-1]
         self.shares = np.array([share for _, share in config.captions])

@@ -53,11 +53,15 @@ def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> P
 
 
 def export(vae, text_encoder, tokenizer, unet, out: Path) -> Path:
-    """Write the StableDiffusionPipeline folder, weights in half precision."""
+    """Write the StableDiffusionPipeline folder, weights in half precision.
+
+    The text encoder, which is small, stays in single precision: transformers loads a model in the
+    precision that it was saved in, diffusers in single, and the two must agree.
+    """
     torch, diffusers = require("torch", "diffusion"), require("diffusers", "diffusion")
     pipeline = diffusers.StableDiffusionPipeline(
         vae=vae.to("cpu", torch.float16),
-        text_encoder=text_encoder.to("cpu", torch.float16),
+        text_encoder=text_encoder.to("cpu", torch.float32),
         tokenizer=tokenizer,
         unet=unet.to("cpu", torch.float16),
         scheduler=components.build_scheduler(),
@@ -104,10 +108,18 @@ def _loop(torch, name: str, work: Path, steps: int, state: dict, step_fn: Callab
     save(steps)
 
 
-def _schedule(step: int, steps: int, config: TinySDConfig) -> float:
-    """Learning-rate factor: linear warm-up, constant, linear decay to zero."""
-    decay = (steps - step) / max(1.0, config.decay * steps)
-    return min(1.0, (step + 1) / config.warmup, decay)
+def _schedule(step: int, cycles: tuple[tuple[int, float], ...], config: TinySDConfig) -> float:
+    """Learning-rate factor of a step, counted over all cycles (see TinySDConfig)."""
+    for steps, factor in cycles:
+        if step < steps:
+            fall = (steps - step) / max(1.0, config.decay * steps)
+            return factor * min(1.0, (step + 1) / config.warmup, fall)
+        step -= steps
+    return 0.0
+
+
+def _total(cycles: tuple[tuple[int, float], ...]) -> int:
+    return sum(steps for steps, _ in cycles)
 
 
 def _compose_batch(torch, corpus: Corpus, rng, size, count: int, device: str):
@@ -119,11 +131,12 @@ def _compose_batch(torch, corpus: Corpus, rng, size, count: int, device: str):
 
 
 def _reconstruction_loss(torch, decoded, images):
-    """L1 of the pixels and of their differences to the neighbours (sharp edges)."""
+    """L1 of the pixels, of means over 4 x 4 (colour), and of differences to neighbours (edges)."""
     error = decoded - images
+    colour = torch.nn.functional.avg_pool2d(error, 4).abs().mean()
     across = (error[..., :, 1:] - error[..., :, :-1]).abs().mean()
     down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
-    return error.abs().mean() + across + down
+    return error.abs().mean() + 2 * colour + 0.5 * (across + down)
 
 
 def _train_vae(torch, config, corpus, vae, work, device) -> None:
@@ -138,11 +151,11 @@ def _train_vae(torch, config, corpus, vae, work, device) -> None:
         decoded = vae.decode(posterior.sample(generator)).sample
         reconstruction = _reconstruction_loss(torch, decoded, images)
         loss = reconstruction + config.kl_weight * posterior.kl().mean()
-        return _update(
-            torch, optimizer, loss, _schedule(step, config.vae_steps, config), config.vae_lr
-        )
+        factor = _schedule(step, config.vae_cycles, config)
+        return _update(torch, optimizer, loss, factor, config.vae_lr)
 
-    _loop(torch, "vae", work, config.vae_steps, {"vae": vae, "optimizer": optimizer}, step_fn)
+    state = {"vae": vae, "optimizer": optimizer}
+    _loop(torch, "vae", work, _total(config.vae_cycles), state, step_fn)
     vae.requires_grad_(False).eval()
 
 
@@ -162,11 +175,11 @@ def _train_decoder(torch, config, corpus, vae, work, device) -> None:
             noise = torch.randn(mean.shape, generator=generator, device=device)
             latents = mean + 0.05 * mean.std() * noise
         loss = _reconstruction_loss(torch, vae.decode(latents).sample, images)
-        factor = _schedule(step, config.decoder_steps, config)
+        factor = _schedule(step, config.decoder_cycles, config)
         return _update(torch, optimizer, loss, factor, config.vae_lr)
 
     state = {"vae": vae, "optimizer": optimizer}
-    _loop(torch, "decoder", work, config.decoder_steps, state, step_fn)
+    _loop(torch, "decoder", work, _total(config.decoder_cycles), state, step_fn)
     vae.requires_grad_(False).eval()
 
 
@@ -237,13 +250,13 @@ def _train_unet(torch, config, latents, captions, text_encoder, unet, work, devi
         hidden = text_encoder(torch.from_numpy(ids).to(device)).last_hidden_state
         predicted = unet(noisy, t, hidden).sample
         loss = ((predicted - target).square().mean((1, 2, 3)) * weights[t]).mean()
-        factor = _schedule(step, config.unet_steps, config)
+        factor = _schedule(step, config.unet_cycles, config)
         value = _update(torch, optimizer, loss, factor, config.unet_lr, model)
         average.update_parameters(model)
         return value
 
     state = {"model": model, "average": average, "optimizer": optimizer}
-    _loop(torch, "unet", work, config.unet_steps, state, step_fn)
+    _loop(torch, "unet", work, _total(config.unet_cycles), state, step_fn)
     model.load_state_dict(average.module.state_dict())
     model.requires_grad_(False).eval()
 

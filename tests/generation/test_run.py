@@ -1,0 +1,331 @@
+"""From a config to a dataset folder with a real, tiny model; killed and resumed; bad input."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+pytest.importorskip("transformers")
+
+from mf_plugin.errors import InputError  # noqa: E402
+from mf_plugin.generation.config import GenerationConfig, load_generation_config  # noqa: E402
+from mf_plugin.generation.filters import FilterConfig  # noqa: E402
+from mf_plugin.generation.plan import make_plan  # noqa: E402
+from mf_plugin.generation.run import assemble_canvas, generate, preview  # noqa: E402
+from mf_plugin.generation.store import remove_dataset  # noqa: E402
+from mf_plugin.lvis.io import read_lvis, validate_lvis  # noqa: E402
+from mf_plugin.mosaic.masks import MaskConfig  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "generate.py"
+
+CONFIG_FILE = """
+from mf_plugin.generation.config import GenerationConfig
+from mf_plugin.generation.filters import FilterConfig
+config = GenerationConfig(
+    vocabulary={vocabulary!r}, model={model!r}, images_per_category=8, canvas=(64, 64),
+    overlap=(8, 8), multiple=4, steps=2, guidance=3.0, template="a {{name}} on {{background}}",
+    backgrounds=("red", "sand"), group_size=2, seed=7, threads=1,
+    filters=FilterConfig(min_area=0.02, max_area=0.9, components=9),
+)
+"""
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Relative path -> SHA-256 of every file but run.json."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+def tool(*arguments: object) -> list[str]:
+    return [sys.executable, str(TOOL), *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+@pytest.fixture
+def config(make_config, tiny_sd_folder) -> GenerationConfig:
+    return make_config(model=tiny_sd_folder)
+
+
+@pytest.fixture
+def config_file(tmp_path, vocabulary_json, tiny_sd_folder) -> Callable[..., Path]:
+    def write(**changes) -> Path:
+        values = dict(vocabulary=str(vocabulary_json), model=tiny_sd_folder)
+        path = tmp_path / "config.py"
+        path.write_text(CONFIG_FILE.format(**{**values, **changes}))
+        return path
+
+    return write
+
+
+def test_a_dataset_from_a_config(config, tmp_path):
+    folder = generate(config, tmp_path / "set")
+    data = read_lvis(folder / "annotations.json")
+    validate_lvis(data, folder)
+    assert [category["name"] for category in data["categories"]] == [
+        "bath_towel",
+        "cat",
+        "bow_(weapon)",
+        "tub",
+    ]
+    assert 0 < len(data["annotations"]) <= 24
+    provenance = json.loads((folder / "dataset.json").read_text())
+    assert provenance["config_hash"] == config.config_hash
+    assert provenance["counts"]["canvases"] == 6
+    assert len(provenance["weights_sha256"]) == 64 and "torch" in provenance["versions"]
+    lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(6))
+    assert all(len(line["prompts"]) == len(line["reasons"]) == 4 for line in lines)
+
+
+def test_a_complete_dataset_is_left_as_it_is(config, tmp_path):
+    folder = generate(config, tmp_path / "set")
+    (folder / "groups").mkdir()  # a process that died between its last two steps
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert generate(config, folder) == folder
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert after == before and not (folder / "groups").exists()
+
+
+def test_a_changed_config_or_vocabulary_is_refused(config, tmp_path):
+    folder = generate(dataclasses.replace(config, num_images=1), tmp_path / "set")
+    with pytest.raises(InputError, match=re.escape("(config.num_images: 1 -> None)")):
+        generate(config, folder)
+
+
+def test_changed_weights_are_refused(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("mf_plugin.generation.run.DatasetStore.finalise", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        generate(config, tmp_path / "set")
+    monkeypatch.setattr(
+        "mf_plugin.generation.run.MosaicPipeline.model_hash", lambda self: "of others"
+    )
+    with pytest.raises(InputError, match="weights_sha256: '[0-9a-f]+' -> 'of others'"):
+        generate(config, tmp_path / "set")
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_preview_stands_beside_and_is_replaced(config, tmp_path):
+    one = preview(config, tmp_path / "set", 1)
+    assert one == tmp_path / "set-preview" and not (tmp_path / "set").exists()
+    preview(dataclasses.replace(config, seed=8), tmp_path / "set", 2)
+    provenance = json.loads((one / "dataset.json").read_text())
+    assert (provenance["counts"]["canvases"], provenance["config"]["seed"]) == (2, 8)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(config_file, tmp_path):
+    path = config_file()
+    calm = generate(load_generation_config(path), tmp_path / "calm")
+    folder = tmp_path / "killed"
+    for _ in range(3):
+        if kill_after_groups(2, folder, tool("--config", path, "--out", folder)):
+            break
+        remove_dataset(folder)  # it was done before the signal came
+    assert not (folder / "dataset.json").exists()
+    generate(load_generation_config(path), folder)
+    assert hash_files(folder) == hash_files(calm)
+    assert any(name.startswith("images/") for name in hash_files(folder))
+
+
+def kill_after_groups(groups: int, folder: Path, command: list[str]) -> bool:
+    """SIGKILL a run once it has made some groups; whether it died unfinished."""
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
+    while process.poll() is None and len(list(folder.glob("groups/[0-9]*.json"))) < groups:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL and not (folder / "dataset.json").exists()
+
+
+# --- what becomes of rejected objects, on hand-made pixels and attention ---
+
+
+def square(size: int, top: int, left: int, side: int) -> dict[int, np.ndarray]:
+    heat = np.zeros((size, size), np.float32)
+    heat[top : top + side, left : left + side] = 1
+    return {1: heat}
+
+
+@pytest.fixture
+def two_good_two_bad(make_config, vocabulary):
+    """A canvas of 64 x 64 with four regions of 32 x 32; the regions 1 and 2 have no object."""
+    config = make_config(
+        num_images=1,
+        jitter=0.5,
+        overlap=(0, 0),
+        mask=MaskConfig(scales=(1,), solver_rounds=0),
+        filters=FilterConfig(0.05, 0.9),
+    )
+    group = make_plan(config, vocabulary).groups[0]
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    empty = {1: np.zeros((32, 32), np.float32)}
+    attention = [square(32, 8, 8, 16), empty, empty, square(32, 4, 4, 20)]
+    return image, attention, group, config
+
+
+def test_region_policy_keeps_the_others_and_blanks_the_rejected(two_good_two_bad):
+    image, attention, group, config = two_good_two_bad
+    result = assemble_canvas(image, attention, group, group.canvases[0], config)
+    assert [obj.reason for obj in result.objects] == ["", "no_component", "no_component", ""]
+    assert result.objects[0].mask[8:24, 8:24].all() and result.objects[0].mask.sum() == 256
+    assert result.objects[3].mask[36:56, 36:56].all() and result.objects[3].mask.sum() == 400
+    assert result.objects[1].mask is None and result.objects[1].thumbnail.shape == (32, 32, 3)
+    assert (result.image[:32, :32] == image[:32, :32]).all()
+    assert (result.image[32:, 32:] == image[32:, 32:]).all()
+    assert len(np.unique(result.image[:32, 32:].reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(result.image[32:, :32].reshape(-1, 3), axis=0)) == 1
+
+
+def test_image_policy_drops_the_canvas(two_good_two_bad):
+    image, attention, group, config = two_good_two_bad
+    config = dataclasses.replace(config, reject="image")
+    result = assemble_canvas(image, attention, group, group.canvases[0], config)
+    assert result.image is None
+    assert [obj.reason for obj in result.objects] == [
+        "image_rejected",
+        "no_component",
+        "no_component",
+        "image_rejected",
+    ]
+
+
+def test_overlapping_objects_share_no_pixel_and_blanking_spares_them(two_good_two_bad, vocabulary):
+    image, _, _, config = two_good_two_bad
+    config = dataclasses.replace(config, overlap=(16, 16))
+    group = make_plan(config, vocabulary).groups[0]
+    full = {1: np.pad(np.ones((36, 36), np.float32), 2)}
+    empty = {1: np.zeros((40, 40), np.float32)}
+    result = assemble_canvas(image, [full, full, empty, full], group, group.canvases[0], config)
+    masks = [obj.mask for obj in result.objects if not obj.reason]
+    assert len(masks) == 3 and np.sum(masks, axis=0).max() == 1
+    kept = np.any(masks, axis=0)
+    assert (result.image[kept] == image[kept]).all()
+    assert len(np.unique(result.image[24:, :40][~kept[24:, :40]], axis=0)) == 1
+
+
+# --- bad input, through the tool: one line, exit code 2, nothing written ---
+
+
+def assert_refused(tmp_path: Path, message: str, *arguments: object) -> None:
+    """Run the tool as a user does."""
+    before = sorted(tmp_path.rglob("*"))
+    result = subprocess.run(tool(*arguments), capture_output=True, text=True, env=environment())
+    assert_one_error(result.returncode, result.stderr, message)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def assert_refused_here(tmp_path, monkeypatch, capfd) -> Callable[..., None]:
+    """The same in this process, for what takes torch, which is long to import."""
+
+    def check(message: str, *arguments: object) -> None:
+        before = sorted(tmp_path.rglob("*"))
+        monkeypatch.setattr(sys, "argv", tool(*arguments)[1:])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        assert_one_error(stop.value.code, capfd.readouterr().err, message)
+        assert sorted(tmp_path.rglob("*")) == before
+
+    return check
+
+
+def assert_one_error(code: int, stderr: str, message: str) -> None:
+    errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert code == 2 and len(errors) == 1, stderr
+    assert message in errors[0] and "Traceback" not in stderr
+
+
+def test_an_unknown_category(tmp_path, config_file):
+    config = config_file()
+    config.write_text(config.read_text().replace("seed=7", "main_categories=('bath_towl',)"))
+    message = "unknown category 'bath_towl': did you mean 'bath_towel'?"
+    assert_refused(tmp_path, message, "--config", config, "--out", tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ('{"images": [], "annotations": [], "categories": []}', "vocabulary is empty"),
+        ('{"images": [], "annotations": [], "categ', "not valid json (truncated?)"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_vocabulary_that_is_none(tmp_path, config_file, content, message):
+    path = tmp_path / "lvis.json"
+    if content is not None:
+        path.write_text(content)
+    config = config_file(vocabulary=str(path))
+    assert_refused(tmp_path, message, "--config", config, "--out", tmp_path / "set")
+
+
+def test_a_canvas_that_is_not_divisible(tmp_path, config_file):
+    config = config_file()
+    config.write_text(config.read_text().replace("(64, 64)", "(64, 62)"))
+    message = "canvas is 64 x 62; expected height and width divisible by 4"
+    assert_refused(tmp_path, message, "--config", config, "--out", tmp_path / "set")
+
+
+def test_regions_that_are_not_divisible(tmp_path, config_file, assert_refused_here):
+    config = config_file()
+    config.write_text(
+        config.read_text().replace("multiple=4", "multiple=1").replace("(8, 8)", "(2, 2)")
+    )
+    message = "multiple is 1; expected a multiple of 2, the VAE factor"
+    assert_refused_here(message, "--config", config, "--out", tmp_path / "set")
+
+
+def test_mask_scales_that_the_model_lacks(tmp_path, config_file, assert_refused_here):
+    config = config_file()
+    text = config.read_text().replace("seed=7", "mask=MaskConfig(scales=(1, 8))")
+    config.write_text("from mf_plugin.mosaic.masks import MaskConfig\n" + text)
+    message = "mask scale 8: the model has attention at [1, 2]"
+    assert_refused_here(message, "--config", config, "--out", tmp_path / "set")
+
+
+def test_an_output_that_cannot_be_written(tmp_path, config_file):
+    (tmp_path / "file").touch()
+    arguments = ("--config", config_file(), "--out", tmp_path / "file" / "set")
+    assert_refused(tmp_path, f"cannot write {tmp_path}/file/set", *arguments)
+
+
+def test_a_model_that_is_not_there(tmp_path, config_file, assert_refused_here):
+    config = config_file(model=str(tmp_path / "nowhere"))
+    message = f"model '{tmp_path}/nowhere': no such folder"
+    assert_refused_here(message, "--config", config, "--out", tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--num-images", 0), "num_images is 0; expected at least 1"),
+        (("--preview", 0), "num_images is 0; expected at least 1"),
+        (("--seed", -1), "seed is -1; expected 0 or more"),
+        (("--device", "warp9"), "device 'warp9' cannot be used"),
+    ],
+)
+def test_arguments_out_of_range(tmp_path, config_file, assert_refused_here, arguments, message):
+    assert_refused_here(message, "--config", config_file(), "--out", tmp_path / "set", *arguments)

@@ -1,0 +1,162 @@
+"""tools/train_net.py as a user calls it, on a very small detector."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mf_plugin.errors import InputError
+from mf_plugin.mmdet.training import TrainingOptions, build_config, parse_overrides, train
+
+ROOT = Path(__file__).parents[2]
+
+
+def train_net(*arguments):
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools/train_net.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+def weights(folder):
+    checkpoint = torch.load(folder / "iter_2.pth", weights_only=False)
+    return checkpoint["state_dict"]
+
+
+def test_both_arms_train_and_write_their_predictions(tiny_config, synthetic, tmp_path):
+    arms = {"real": ["--no-synthetic"], "both": ["--synthetic", synthetic, "--policy", "real"]}
+    for name, options in arms.items():
+        done = train_net("--config", tiny_config, "--work-dir", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+        assert "training" in done.stderr and "test" in done.stderr, "progress bars"
+        detections = json.loads((tmp_path / name / "results.segm.json").read_text())
+        assert detections, "score_thr is low: an untrained detector finds something"
+        assert set(detections[0]) == {"image_id", "category_id", "bbox", "score", "segmentation"}
+        assert {d["image_id"] for d in detections} <= {1, 2, 3, 4}
+        assert {d["category_id"] for d in detections} <= {7, 2, 5}
+        assert detections[0]["segmentation"]["size"] == [64, 64]
+    assert "2 synthetic images" in done.stderr + done.stdout
+
+    # predicting again with the checkpoint gives the same file
+    results = tmp_path / "both/results.segm.json"
+    before = results.read_text()
+    results.unlink()
+    train(TrainingOptions(str(tiny_config), work_dir=str(tmp_path / "both"), eval_only=True))
+    assert results.read_text() == before
+
+
+@pytest.fixture()
+def initial_weights(monkeypatch):
+    """Train without training: collects the weights at the first step."""
+    from mmengine.runner import IterBasedTrainLoop
+
+    found = []
+
+    def run(self):
+        found.append({k: v.clone() for k, v in self.runner.model.state_dict().items()})
+        return self.runner.model
+
+    monkeypatch.setattr(IterBasedTrainLoop, "run", run)
+    return found
+
+
+def test_both_arms_start_from_the_same_weights(tiny_config, synthetic, tmp_path, initial_weights):
+    runs = [dict(), dict(synthetic=str(synthetic)), dict(seed=2)]
+    for number, options in enumerate(runs):
+        train(TrainingOptions(str(tiny_config), work_dir=str(tmp_path / f"{number}"), **options))
+    real, both, other_seed = initial_weights
+    assert all(torch.equal(real[key], both[key]) for key in real)
+    assert not all(torch.equal(real[key], other_seed[key]) for key in real)
+
+
+def test_a_run_repeats_itself_and_resumes(tiny_config, tmp_path):
+    for name in "ab":
+        options = TrainingOptions(str(tiny_config), work_dir=str(tmp_path / name))
+        train(options)
+    a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+    longer = ["train_cfg.max_iters=3", "default_hooks.checkpoint.interval=1"]
+    train(
+        TrainingOptions(
+            str(tiny_config), work_dir=str(tmp_path / "a"), resume=True, cfg_options=longer
+        )
+    )
+    assert (tmp_path / "a/iter_3.pth").is_file()
+
+
+def test_options_reach_the_config(tiny_config, tmp_path):
+    cfg = build_config(
+        TrainingOptions(
+            str(tiny_config),
+            work_dir=str(tmp_path),
+            seed=5,
+            cfg_options=["data_root=elsewhere", "train_cfg.max_iters=7"],
+        )
+    )
+    assert cfg.train_dataloader.dataset.data_root == "elsewhere"
+    assert cfg.test_dataloader.dataset.data_root == "elsewhere"
+    assert cfg.test_evaluator.outfile_prefix == str(tmp_path / "results")
+    assert (cfg.randomness.seed, cfg.train_cfg.max_iters) == (5, 7)
+
+
+def test_overrides_are_typed():
+    assert parse_overrides(["a.b=1", "c=[x,2]", "d=1e-3"]) == {"a.b": 1, "c": ["x", 2], "d": 1e-3}
+    with pytest.raises(InputError, match="'nonsense': expected key=value"):
+        parse_overrides(["nonsense"])
+
+
+def test_bad_input_is_one_line_and_code_2(tmp_path):
+    done = train_net("--config", tmp_path / "none.py")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: config ") and done.stderr.count("\n") == 1
+
+
+def test_missing_test_image_ends_the_run_before_it_starts(
+    tiny_config, real, tmp_path, initial_weights
+):
+    (real / "val/images/000000000002.jpg").unlink()
+    with pytest.raises(InputError, match="000000000002.jpg is missing on disk"):
+        train(TrainingOptions(str(tiny_config), work_dir=str(tmp_path / "run")))
+    assert not initial_weights
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(config="no.py"), "config no.py does not exist"),
+        (dict(cfg_options=["data_root=void"]), "void/train/annotations.json; build it with: pyth"),
+        (dict(eval_only=True), "no checkpoint in"),
+        (dict(no_synthetic=True, policy="real"), "--no-synthetic excludes"),
+        (dict(synthetic="void"), "void holds no synthetic dataset"),
+        (dict(policy="ratio"), "ratio between 0 and 1, got None"),
+        (dict(seed=-1), "seed -1"),
+    ],
+)
+def test_errors_name_the_value(tiny_config, tmp_path, options, message):
+    options = {"config": str(tiny_config), "work_dir": str(tmp_path / "run"), **options}
+    with pytest.raises(InputError, match=message):
+        train(TrainingOptions(**options))
+
+
+def test_a_config_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("model = dict(")
+    with pytest.raises(InputError, match="broken.py cannot be read"):
+        train(TrainingOptions(str(path)))
+
+
+def test_truncated_annotations_are_named(tiny_config, real, tmp_path):
+    path = real / "train/annotations.json"
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(InputError, match="train/annotations.json is not valid json"):
+        train(TrainingOptions(str(tiny_config), work_dir=str(tmp_path / "run")))

@@ -1,0 +1,144 @@
+"""Tiny Stable Diffusion's training: real, and so small that it takes seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mf_plugin.errors import InputError
+from mf_plugin.lvis.sprites import MINIVAL_STYLES, TRAIN_STYLES, VAL_STYLES
+from mf_plugin.mosaic.tiny_sd.config import TinySDConfig, load_config
+
+torch = pytest.importorskip("torch")
+diffusers = pytest.importorskip("diffusers")
+from mf_plugin.mosaic.tiny_sd import components, data, train  # noqa: E402
+
+DEMO = Path(__file__).parents[3] / "configs/tiny_sd/demo.py"
+
+
+@pytest.fixture(scope="module")
+def config() -> TinySDConfig:
+    return dataclasses.replace(
+        load_config(DEMO),
+        images=40,
+        vae_channels=(8, 8, 8),
+        vae_cycles=((2, 1.0),),
+        vae_batch=2,
+        decoder_cycles=((2, 1.0),),
+        unet_channels=(16, 16, 16),
+        unet_cycles=((2, 1.0), (2, 0.5)),
+        unet_batch=2,
+        warmup=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def opened() -> list[str]:
+    """Names of all sprite archives opened since the fixture was made."""
+    names: list[str] = []
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event == "open" and "sprites" in str(arguments[0]):
+            names.append(Path(str(arguments[0])).stem)
+
+    sys.addaudithook(hook)
+    return names
+
+
+@pytest.fixture(scope="module")
+def trained(config, opened, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny_sd")
+    return train.train(config, folder / "work", folder / "pipeline")
+
+
+def test_training_opens_archives_of_training_styles_alone(trained, opened):
+    assert set(opened) == set(TRAIN_STYLES)
+    assert not set(opened) & {*MINIVAL_STYLES, *VAL_STYLES}
+
+
+def test_written_folder_loads_and_samples_as_any_stable_diffusion(trained):
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(trained)
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline(
+        "a photo of a single violin", height=64, width=56, num_inference_steps=2, output_type="np"
+    ).images
+    assert image.shape == (1, 64, 56, 3)
+    assert np.isfinite(image).all()
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(trained, config, tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    real_update, calls = train._update, []
+
+    def stop_at_seventh(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 7:  # 2 steps of the VAE, then in the U-Net's fifth call
+            raise Stop
+        return real_update(*args, **kwargs)
+
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1)  # after every step
+    monkeypatch.setattr(train, "_update", stop_at_seventh)
+    with pytest.raises(Stop):
+        train.train(config, tmp_path / "work", tmp_path / "pipeline")
+    monkeypatch.setattr(train, "_update", real_update)
+    again = train.train(config, tmp_path / "work", tmp_path / "pipeline")
+    for part in ("unet", "vae"):
+        name = "diffusion_pytorch_model.safetensors"
+        assert (again / part / name).read_bytes() == (trained / part / name).read_bytes()
+
+
+def test_latents_have_unit_variance_and_every_region_shape(config, trained):
+    latents = np.load(trained.parent / "work" / "latents.npz")
+    sizes = [latents[f"latents{b}"].shape[-2:] for b in range(len(config.regions))]
+    assert sizes == [(h // 4, w // 4) for (h, w), _ in config.regions]
+    scale = diffusers.AutoencoderKL.from_pretrained(trained / "vae").config.scaling_factor
+    variances = [latents[f"latents{b}"].astype(float).var() for b in range(len(sizes))]
+    assert np.mean(variances) * scale**2 == pytest.approx(1.0, rel=1e-3)
+
+
+def test_tokenizer_keeps_template_words_whole_and_cuts_many_names(config):
+    tokenizer = components.train_tokenizer(data.tokenizer_corpus(config), config)
+    assert tokenizer.tokenize("a photo of a single") == [
+        "a</w>", "photo</w>", "of</w>", "a</w>", "single</w>",
+    ]
+    names = [c.clean_name for c in data.load_corpus(config).categories]
+    cut = [name for name in names if len(tokenizer.tokenize(name)) > 1]
+    assert len(cut) >= len(names) / 3
+
+
+def test_captions_follow_their_shares(config):
+    config = dataclasses.replace(config, empty_caption=0.5)
+    tokenizer = components.train_tokenizer(data.tokenizer_corpus(config), config)
+    corpus = data.load_corpus(config)
+    captions = data.Captions(tokenizer, corpus.categories, config)
+    drawn = captions.draw(np.random.default_rng(0), np.zeros(2000, int), np.zeros(2000, int))
+    empty = (drawn == captions.empty).all(axis=1).mean()
+    assert empty == pytest.approx(0.5, abs=0.05)
+
+
+def test_rare_categories_get_their_weight(config):
+    corpus = data.load_corpus(config)
+    rare = corpus.weights[[c.frequency == "r" for c in corpus.categories]]
+    other = corpus.weights[[c.frequency != "r" for c in corpus.categories]]
+    assert rare[0] / other[0] == pytest.approx(config.rare_weight)
+    assert corpus.weights.sum() == pytest.approx(1.0)
+
+
+def test_a_config_file_without_config_is_named(tmp_path):
+    path = tmp_path / "empty.py"
+    path.write_text("config = 3")
+    with pytest.raises(InputError, match="empty.py must define config"):
+        load_config(path)
+
+
+def test_schedule_warms_up_holds_and_falls_in_every_cycle(config):
+    config = dataclasses.replace(config, warmup=2, decay=0.5)
+    cycles = ((4, 1.0), (2, 0.5))
+    factors = [train._schedule(step, cycles, config) for step in range(7)]
+    assert factors == [0.5, 1.0, 1.0, 0.5, 0.25, 0.5, 0.0]

@@ -1,0 +1,195 @@
+"""From nothing to a rare-category AP table: mini-LVIS, MosaicFusion, two trainings, the report.
+
+python tools/demo.py                 # seed 1: what `make demo` runs
+python tools/demo.py --seeds 1 2 3   # the table of the README
+
+Every step is a command of this repository, printed before it runs. A step that has finished is not
+run again; --fresh starts anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mf_plugin.cli import run
+from mf_plugin.errors import InputError
+from mf_plugin.evaluation.report import add_to_report
+from mf_plugin.lvis.io import write_json_atomic
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = {
+    "real": "configs/mmdet/mask-rcnn_r18_fpn_minilvis-demo.py",
+    "mosaicfusion": "configs/mmdet/mask-rcnn_r18_fpn_minilvis-demo_mosaicfusion.py",
+}
+GENERATION = "configs/generation/minilvis_rare.py"
+# glibc gives large blocks back to the system after every operation unless told not to; on virtual
+# machines the page faults that follow halve the speed of CPU training
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the demo: its name, why it runs, its arguments, and what it leaves."""
+
+    name: str
+    why: str
+    arguments: list[str]
+    result: Path
+
+
+def plan(out: Path, seeds: list[int], split: str) -> list[Step]:
+    """The demo's steps up to the predictions."""
+    data, synthetic = out / "data", out / "synthetic"
+    steps = [
+        Step(
+            f"data {part}",
+            f"compose the {part} split of mini-LVIS: {why}",
+            ["tools/build_minilvis.py", "--preset", "demo", "--split", part]
+            + ["--out", str(data)],
+            data / part / "annotations.json",
+        )
+        for part, why in (
+            ("train", "long-tailed, rare categories in one drawing style only"),
+            (split, "drawn in a style that no training sees"),
+        )
+    ]
+    steps.append(
+        Step(
+            "generate",
+            "paint the rare categories with MosaicFusion, masks from cross-attention",
+            ["tools/generate.py", "--config", GENERATION, "--out", str(synthetic)],
+            synthetic / "dataset.json",
+        )
+    )
+    for seed in seeds:
+        for arm, config in CONFIGS.items():
+            work = out / arm / f"seed{seed}"
+            flag = ["--synthetic", str(synthetic)] if arm == "mosaicfusion" else ["--no-synthetic"]
+            what = "with the synthetic images" if arm == "mosaicfusion" else "on real images alone"
+            options = [f"data_root={data}"]
+            if split != "val":
+                options += [
+                    f"test_dataloader.dataset.ann_file={split}/annotations.json",
+                    f"test_dataloader.dataset.data_prefix.img={split}",
+                ]
+            steps.append(
+                Step(
+                    f"train {arm} seed {seed}",
+                    f"train Mask R-CNN {what}, then predict {split}",
+                    ["tools/train_net.py", "--config", config, *flag, "--seed", str(seed)]
+                    + ["--work-dir", str(work), "--cfg-options", *options],
+                    work / "results.segm.json",
+                )
+            )
+    return steps
+
+
+def evaluate(out: Path, seeds: list[int], split: str) -> Step:
+    """The last step: the table."""
+    runs = []
+    for arm in CONFIGS:
+        for seed in seeds:
+            runs += ["--run", f"{arm}={out / arm / f'seed{seed}' / 'results.segm.json'}"]
+    return Step(
+        "evaluate",
+        f"compare box and mask AP of both arms on {split}, by frequency group",
+        ["tools/eval_rare.py", "--gt", str(out / "data" / split / "annotations.json"), *runs]
+        + ["--out", str(out / "report"), "--title", "Demo: Mask R-CNN on mini-LVIS"],
+        out / "report" / "report.json",
+    )
+
+
+class Log:
+    """Seconds of the finished steps, kept with a fingerprint of command and code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.steps: dict[str, dict] = {}
+        if path.exists():
+            try:
+                self.steps = json.loads(path.read_text())
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path} is damaged ({error}): start anew with --fresh") from error
+
+    def has(self, step: Step, fingerprint: str) -> bool:
+        known = self.steps.get(step.name, {})
+        return known.get("fingerprint") == fingerprint and step.result.exists()
+
+    def add(self, step: Step, fingerprint: str, seconds: float) -> None:
+        self.steps[step.name] = {"fingerprint": fingerprint, "seconds": round(seconds, 1)}
+        write_json_atomic(self.path, self.steps)
+
+
+def code_fingerprint() -> str:
+    """Hash of everything that the results depend on: code, configs, assets."""
+    digest = hashlib.sha256()
+    for folder in ("mf_plugin", "configs", "tools"):
+        for path in sorted((REPOSITORY / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(path.relative_to(REPOSITORY).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def run_step(step: Step, number: str) -> float:
+    """Run a step's command and return its seconds."""
+    sys.stderr.write(f"\n[{number}] {step.why}\n    python {shlex.join(step.arguments)}\n")
+    began = time.time()
+    finished = subprocess.run(
+        [sys.executable, *step.arguments], cwd=REPOSITORY, env={**ENVIRONMENT, **os.environ}
+    )
+    if finished.returncode:
+        raise InputError(f"step '{step.name}' failed with exit code {finished.returncode}")
+    return time.time() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/demo"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of training (default: 1)")
+    parser.add_argument(
+        "--split",
+        choices=("val", "minival"),
+        default="val",
+        help="where to measure: choices are made on minival, tables read off val (default)",
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs made")
+    args = parser.parse_args()
+
+    if args.fresh and args.out.exists():
+        shutil.rmtree(args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
+    log, code = Log(args.out / "steps.json"), code_fingerprint()
+    steps = plan(args.out, args.seeds, args.split) + [evaluate(args.out, args.seeds, args.split)]
+    for i, step in enumerate(steps, start=1):
+        number = f"{i}/{len(steps)}"
+        fingerprint = hashlib.sha256((code + shlex.join(step.arguments)).encode()).hexdigest()
+        if log.has(step, fingerprint):
+            sys.stderr.write(f"\n[{number}] {step.why}: done before\n")
+            continue
+        log.add(step, fingerprint, run_step(step, number))
+    seconds = {step.name: log.steps[step.name]["seconds"] for step in steps}
+    add_to_report(args.out / "report" / "report.json", seconds=seconds)
+    total = sum(seconds.values())
+    print(f"\n{total / 60:.1f} minutes in all. Report: {args.out / 'report' / 'report.html'}")
+
+
+if __name__ == "__main__":
+    run(main)

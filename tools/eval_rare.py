@@ -1,0 +1,68 @@
+#!/usr/bin/env python
+"""LVIS AP of runs by frequency group, and what each run gains over the first.
+
+    python tools/eval_rare.py --gt val.json --run real=a1.json --run synthetic=b1.json \\
+        --run real=a2.json --run synthetic=b2.json --out report
+
+A repeated NAME is a further seed of that run; the n-th seeds of two runs are a pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from mf_plugin import cli
+from mf_plugin.errors import InputError
+from mf_plugin.evaluation.compare import compare_runs
+from mf_plugin.evaluation.report import format_table, write_report
+
+
+def parse_run(text: str) -> tuple[str, str]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise InputError(f"--run {text!r}, expected NAME=RESULTS.json")
+    return name, path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gt", required=True, metavar="GT.json", help="LVIS ground truth")
+    parser.add_argument(
+        "--run",
+        action="append",
+        required=True,
+        metavar="NAME=RESULTS.json",
+        help="results of Detectron2 or MMDetection; the first NAME is the baseline",
+    )
+    parser.add_argument(
+        "--train", metavar="TRAIN.json", help="gives the groups where GT.json has no frequency"
+    )
+    parser.add_argument("--out", default="report", metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="draws; default: %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draws; default: %(default)s")
+    parser.add_argument("--title", default="Rare-category AP", help="default: %(default)s")
+    args = parser.parse_args()
+
+    report = compare_runs(
+        args.gt,
+        [parse_run(run) for run in args.run],
+        train=args.train,
+        num_bootstrap=args.bootstrap,
+        seed=args.seed,
+        progress=True,
+    )
+    command = shlex.join(["python", "tools/eval_rare.py", *sys.argv[1:]])
+    paths = write_report(report, Path(args.out), title=args.title, commands=[command])
+    print(format_table(report))
+    print(f"\n{paths['html']}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
