@@ -1,8 +1,8 @@
 """Rebuilds the bundled mini-LVIS sprites from the reviewed table and the npm icon sets.
 
-Each icon of `categories.tsv` is rendered by resvg so that its longest side is 96 px after cropping to
-the alpha box, and packed as lossless WebP into one archive per style. The archives are the same, byte
-for byte, for the same packages and the same Pillow.
+Each icon of `categories.tsv` is rendered by resvg and cropped to its alpha box, at the scale where
+the box's longest side is 96 px (95 where none gives 96), and packed as lossless WebP into one archive
+per style. The archives are the same, byte for byte, for the same packages and the same Pillow.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mf_plugin import cli  # noqa: E402
 from mf_plugin.errors import InputError  # noqa: E402
+
+logger = logging.getLogger(__name__)
 
 LONGEST_SIDE = 96
 OVERSAMPLING = 512  # px of the first rendering, which only measures the alpha box
@@ -43,20 +46,14 @@ PACKAGES = {
 }
 STYLES = tuple(p.split("/")[1] for p in PACKAGES if p.startswith("@iconify-json/"))
 
-# Reads [{"svg", "out"}] from the file named first, renders each twice: once to find the box of all
-# pixels with alpha > 0, once scaled so that this box has the longest side wanted.
+# Reads [{"svg", "margin", "out"}] from the file named first and renders each at the scale where the box
+# of all pixels with alpha > 0 has the longest side wanted; a first, large rendering gives the scale.
+# A margin of 1 says that the icon is the middle ninth of the document (see icon_svg).
 RENDER_JS = """
 const fs = require('fs');
 const { Resvg } = require('@resvg/resvg-js');
-const [jobsFile, side, probe] = process.argv.slice(1);
-// the icon is the middle third of the document (see icon_svg)
-const options = (width) => ({
-  fitTo: { mode: 'width', value: 3 * width },
-  crop: { left: width, top: width, right: 2 * width, bottom: 2 * width },
-  font: { loadSystemFonts: false },
-});
-const box = (image) => {
-  const { width, height, pixels } = image;
+const [jobsFile, wanted, probe] = [process.argv[1], Number(process.argv[2]), Number(process.argv[3])];
+const longestSide = ({ width, height, pixels }) => {
   let [x0, y0, x1, y1] = [width, height, -1, -1];
   for (let y = 0; y < height; y++) for (let x = 0; x < width; x++)
     if (pixels[4 * (y * width + x) + 3] > 0) {
@@ -64,13 +61,18 @@ const box = (image) => {
     }
   return Math.max(x1 - x0, y1 - y0) + 1;
 };
-for (const job of JSON.parse(fs.readFileSync(jobsFile, 'utf8'))) {
-  let width = Math.round(Number(probe) * side / box(new Resvg(job.svg, options(Number(probe))).render()));
-  let image = new Resvg(job.svg, options(width)).render();
-  while (box(image) > Number(side)) image = new Resvg(job.svg, options(--width)).render();
-  while (box(image) < Number(side)) image = new Resvg(job.svg, options(++width)).render();
-  if (box(image) > Number(side)) image = new Resvg(job.svg, options(--width)).render();
-  fs.writeFileSync(job.out, image.asPng());
+for (const { svg, margin, out } of JSON.parse(fs.readFileSync(jobsFile, 'utf8'))) {
+  const render = (width) => new Resvg(svg, {
+    fitTo: { mode: 'width', value: margin ? 3 * width : width },
+    ...(margin && { crop: { left: width, top: width, right: 2 * width, bottom: 2 * width } }),
+    font: { loadSystemFonts: false },
+  }).render();
+  let width = Math.round(probe * wanted / longestSide(render(probe)));
+  let image = render(width);
+  while (longestSide(image) > wanted) image = render(--width);
+  while (longestSide(image) < wanted) image = render(++width);
+  if (longestSide(image) > wanted) image = render(--width);
+  fs.writeFileSync(out, image.asPng());
 }
 """
 
@@ -92,11 +94,11 @@ def check_packages(node_modules: Path) -> None:
             raise InputError(f"{package} is version {found}, expected {version}")
 
 
-def icon_svg(icons: dict, name: str) -> str:
-    """A standalone SVG document of one square icon of an iconify set; aliases are followed.
+def icon_svg(icons: dict, name: str, margin: int = 0) -> str:
+    """A standalone SVG document of one icon of an iconify set; aliases are followed.
 
-    The icon has a margin of its own width all around: some of noto's carry shapes outside of their
-    view box, at which resvg panics where the document ends with the box.
+    With a margin of 1 the icon's square is the middle ninth of the document, which mends icons with
+    shapes beyond their view box: resvg panics at those where the document ends with the box.
     """
     entry, size = name, {}
     while entry not in icons["icons"]:
@@ -104,32 +106,48 @@ def icon_svg(icons: dict, name: str) -> str:
         if alias is None:
             raise InputError(f"{icons['prefix']} has no icon {name!r}")
         if {"rotate", "hFlip", "vFlip"} & set(alias):
-            raise InputError(f"{icons['prefix']}: {name!r} is a turned alias, which is not supported")
+            raise InputError(f"{icons['prefix']}: {name!r} is a turned alias: not supported")
         entry = alias["parent"]
     icon = icons["icons"][entry]
     for key, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16)):
         size[key] = icon.get(key, icons.get(key, default))
-    width, height = size["width"], size["height"]
-    if width != height:
-        raise InputError(f"{icons['prefix']}: {name!r} is {width} x {height}, expected a square")
-    view_box = f"{size['left'] - width} {size['top'] - width} {3 * width} {3 * width}"
+    if margin:
+        side = max(size["width"], size["height"])
+        size = {"left": size["left"] - side, "top": size["top"] - side}
+        size |= {"width": 3 * side, "height": 3 * side}
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="{view_box}" width="{3 * width}" height="{3 * width}">'
-        f"{icon['body']}</svg>"
+        'viewBox="{left} {top} {width} {height}" width="{width}" height="{height}">'.format(**size)
+        + f"{icon['body']}</svg>"
     )
 
 
-def render_icons(jobs: list[dict[str, str]], node_modules: Path, folder: Path) -> None:
-    """Renders every {"svg", "out"} job in one node process."""
+def render_icons(icons: dict, names: dict[str, Path], node_modules: Path, folder: Path) -> None:
+    """Renders icons, name -> PNG file, in one node process.
+
+    resvg ends the whole process where it panics: the icon it was at is then tried with a margin.
+    """
+    jobs = [
+        {"svg": icon_svg(icons, name), "margin": 0, "out": str(out)} for name, out in names.items()
+    ]
     jobs_file = folder / "jobs.json"
-    jobs_file.write_text(json.dumps(jobs), encoding="utf-8")
-    # node resolves packages from its working directory upwards
-    subprocess.run(
-        ["node", "-e", RENDER_JS, str(jobs_file), str(LONGEST_SIDE), str(OVERSAMPLING)],
-        cwd=node_modules.parent,
-        check=True,
-    )
+    while jobs:
+        jobs_file.write_text(json.dumps(jobs), encoding="utf-8")
+        # node resolves packages from its working directory upwards
+        result = subprocess.run(
+            ["node", "-e", RENDER_JS, str(jobs_file), str(LONGEST_SIDE), str(OVERSAMPLING)],
+            cwd=node_modules.parent,
+            capture_output=True,
+            text=True,
+        )
+        jobs = [job for job in jobs if not Path(job["out"]).exists()]
+        if result.returncode == 0:
+            break
+        name = next(name for name, out in names.items() if str(out) == jobs[0]["out"])
+        if jobs[0]["margin"]:
+            raise InputError(f"{icons['prefix']}: resvg cannot render {name!r}:\n{result.stderr}")
+        logger.info("%s: %r is rendered with a margin", icons["prefix"], name)
+        jobs[0] |= {"svg": icon_svg(icons, name, margin=1), "margin": 1}
 
 
 def crop_to_alpha(rgba: np.ndarray) -> np.ndarray:
@@ -153,13 +171,15 @@ def encode_webp(rgba: np.ndarray) -> bytes:
 
 
 def write_archive(path: Path, files: dict[str, bytes]) -> None:
-    """A stored zip, names sorted, timestamps fixed."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    """A stored zip, names sorted, timestamps fixed; written whole or not at all."""
+    partial = path.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             info.external_attr = 0o644 << 16
             info.create_system = 3
             archive.writestr(info, files[name])
+    os.replace(partial, path)
 
 
 def build_style(style: str, rows: list[dict[str, str]], node_modules: Path, out: Path) -> int:
@@ -170,18 +190,13 @@ def build_style(style: str, rows: list[dict[str, str]], node_modules: Path, out:
     files, seen = {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        jobs = [
-            {"svg": icon_svg(icons, row[style]), "out": str(folder / f"{row['id']}.png")}
-            for row in rows
-            if row[style]
-        ]
-        render_icons(jobs, node_modules, folder)
-        for job in jobs:
-            png = Path(job["out"])
+        pngs = {row[style]: folder / f"{row['id']}.png" for row in rows if row[style]}
+        render_icons(icons, pngs, node_modules, folder)
+        for png in pngs.values():
             rgba = crop_to_alpha(np.asarray(Image.open(png).convert("RGBA")))
             digest = hashlib.sha256(rgba.tobytes() + bytes(str(rgba.shape), "ascii")).hexdigest()
             if digest in seen:
-                raise InputError(f"{style}: categories {seen[digest]} and {png.stem} share a picture")
+                raise InputError(f"{style}: {seen[digest]} and {png.stem} share a picture")
             seen[digest] = png.stem
             files[f"{png.stem}.webp"] = encode_webp(rgba)
     write_archive(out / f"{style}.zip", files)
@@ -191,14 +206,14 @@ def build_style(style: str, rows: list[dict[str, str]], node_modules: Path, out:
 def main() -> None:
     assets = Path(__file__).resolve().parents[1] / "mf_plugin" / "assets" / "minilvis"
     parser = argparse.ArgumentParser(
-        description="Rebuild the bundled mini-LVIS sprites from npm icon sets and the reviewed table.",
+        description="Rebuild the bundled mini-LVIS sprites from npm icon sets and a reviewed table.",
         epilog="Needs node and: npm install --prefix DIR "
         + " ".join(f"{package}@{version}" for package, version in PACKAGES.items())
         + "   then: --packages DIR/node_modules",
     )
     parser.add_argument("--packages", type=Path, required=True, help="the node_modules folder")
     parser.add_argument("--table", type=Path, default=assets / "categories.tsv")
-    parser.add_argument("--out", type=Path, default=assets / "sprites", help="folder of the archives")
+    parser.add_argument("--out", type=Path, default=assets / "sprites", help="for the archives")
     parser.add_argument("--styles", nargs="+", choices=STYLES, default=STYLES)
     args = parser.parse_args()
 
@@ -209,7 +224,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for style in tqdm(args.styles, desc="styles"):
         size = build_style(style, rows, args.packages.resolve(), args.out)
-        logging.getLogger(__name__).info("%s: %.2f MB", style, size / 1e6)
+        logger.info("%s: %.2f MB", style, size / 1e6)
 
 
 if __name__ == "__main__":

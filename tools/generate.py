@@ -1,6 +1,6 @@
 """Generate a synthetic dataset: images with instance masks, in LVIS format.
 
-    python tools/generate.py --config configs/generation/minilvis_rare.py --out work_dirs/demo/synthetic
+    python tools/generate.py --config configs/generation/minilvis_rare.py --out work_dirs/rare
 
 Run the same command again to go on with an unfinished one. The page to look at is OUT/gallery.html.
 A config is Python code and is executed: use configs that you trust.

@@ -1,7 +1,7 @@
 """The numbers of one generation run: a frozen record, from a Python file, with a stable hash.
 
-A config file is code: a Python file that defines ``config = GenerationConfig(...)``; a child imports
-its parent's and states the difference with ``dataclasses.replace``. Defaults are the paper's
+A config file is code: a Python file that defines ``config = GenerationConfig(...)``; a child
+imports its parent's and states the difference with ``dataclasses.replace``. Defaults are the paper's
 (MosaicFusion, arXiv 2309.13042, Sec. 4.1.3).
 """
 
@@ -33,8 +33,8 @@ class GenerationConfig:
     """Everything that decides what a dataset folder contains.
 
     Args:
-        vocabulary: path of an LVIS json, or ``"minilvis:demo"`` / ``"minilvis:all"`` for the bundled
-            table. Every category of it stands in the written json.
+        vocabulary: path of an LVIS json, or ``"minilvis:demo"`` / ``"minilvis:all"`` for the
+            bundled table. Every category of it stands in the written json.
         model: diffusers folder or hub id.
         main_categories: frequency groups ("r", "c", "f") or category names; each gets
             ``images_per_category`` canvases.
@@ -106,7 +106,8 @@ class GenerationConfig:
         height, width = self.canvas
         if min(height, width) < 1 or height % self.multiple or width % self.multiple:
             raise InputError(
-                f"canvas is {height} x {width}; expected height and width divisible by {self.multiple}"
+                f"canvas is {height} x {width}; "
+                f"expected height and width divisible by {self.multiple}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -139,7 +140,8 @@ def load_generation_config(path: str | Path) -> GenerationConfig:
     config = names.get("config")
     if not isinstance(config, GenerationConfig):
         raise InputError(
-            f"config {path}: expected `config = GenerationConfig(...)`, found {type(config).__name__}"
+            f"config {path}: expected `config = GenerationConfig(...)`, "
+            f"found {type(config).__name__}"
         )
     return config
 

@@ -19,7 +19,6 @@ NO_COMPONENT = "no_component"
 TOO_SMALL = "too_small"
 TOO_LARGE = "too_large"
 SEVERAL_COMPONENTS = "several_components"
-NO_POLYGON = "no_polygon"
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ def filter_mask(
         region_area: pixels of the region, where the mask is larger than that; default h * w.
 
     Returns:
-        (mask, reason): bool[h, w] with the components in range alone, and "" if it is accepted; else
-        the reason: ``no_component`` (empty mask), ``too_large`` or ``too_small`` (none in range; the
-        largest one decides), ``several_components``.
+        (mask, reason): bool[h, w] with the components in range alone, and "" if it is accepted;
+        else the reason: ``no_component`` (empty mask), ``too_large`` or ``too_small`` (none in
+        range; the largest one decides), ``several_components``.
     """
     area = mask.size if region_area is None else region_area
     count, labels, stats, _ = cv2.connectedComponentsWithStats(

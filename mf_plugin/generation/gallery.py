@@ -1,7 +1,8 @@
 """The page a person opens first: every category's images with their masks, and the rejects with why.
 
-One html file beside ``images/``: images by relative links, masks as SVG polygons over them, rejected
-objects as embedded thumbnails (their pixels are not in the dataset). No script; names are escaped.
+One html file beside ``images/``: images by relative links, each object's mask as SVG polygons over
+its image, rejected objects as embedded thumbnails (their pixels are not in the dataset). No script;
+names are escaped.
 """
 
 from __future__ import annotations
@@ -14,15 +15,8 @@ import jinja2
 
 MAX_KEPT = 60  # objects shown of a category: with LVIS's 1,203 categories the page stays usable
 MAX_REJECTED = 20
+_ORDER = {"r": 0, "c": 1, "f": 2}
 _COLOURS = ("#ff3b6b", "#ffd23b", "#32d0ff", "#58e06f")  # one for each region, told apart on photos
-
-
-@dataclass(frozen=True)
-class _Outline:
-    points: tuple[str, ...]
-    colour: str
-    name: str
-    shown: bool
 
 
 @dataclass(frozen=True)
@@ -32,7 +26,8 @@ class _Kept:
     width: int
     index: int
     prompt: str
-    outlines: tuple[_Outline, ...]
+    polygons: tuple[str, ...]
+    colour: str
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,6 @@ def render_gallery(
         dataset: the content of dataset.json.
         max_kept, max_rejected: objects shown of one category; the rest is counted.
     """
-    names = {category["id"]: category["name"] for category in categories}
     kept: dict[int, list[_Kept]] = {category["id"]: [] for category in categories}
     rejected: dict[int, list[_Rejected]] = {category["id"]: [] for category in categories}
     counts = {category["id"]: [0, 0] for category in categories}
@@ -80,7 +74,7 @@ def render_gallery(
             if obj["reason"] and len(rejected[category_id]) < max_rejected:
                 rejected[category_id].append(_rejected(canvas, position))
             elif not obj["reason"] and len(kept[category_id]) < max_kept:
-                kept[category_id].append(_kept(canvas, position, names))
+                kept[category_id].append(_kept(canvas, position))
     sections = [
         _Section(
             category["name"],
@@ -93,31 +87,23 @@ def render_gallery(
         for category in categories
         if any(counts[category["id"]])
     ]
-    sections.sort(key=lambda section: "rcf".find(section.frequency) % 4)
+    sections.sort(key=lambda section: _ORDER.get(section.frequency, len(_ORDER)))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     return environment.from_string(_TEMPLATE).render(sections=sections, dataset=dataset)
 
 
-def _kept(canvas: dict[str, Any], position: int, names: dict[int, str]) -> _Kept:
-    outlines = tuple(
-        _Outline(
-            tuple(_points(polygon) for polygon in obj["segmentation"]),
-            _COLOURS[place % len(_COLOURS)],
-            names[obj["category_id"]],
-            place == position,
-        )
-        for place, obj in enumerate(canvas["objects"])
-        if not obj["reason"]
-    )
+def _kept(canvas: dict[str, Any], position: int) -> _Kept:
+    obj = canvas["objects"][position]
     return _Kept(
         canvas["file_name"],
         canvas["height"],
         canvas["width"],
         canvas["index"],
-        canvas["objects"][position]["prompt"],
-        outlines,
+        obj["prompt"],
+        tuple(_points(polygon) for polygon in obj["segmentation"]),
+        _COLOURS[position % len(_COLOURS)],
     )
 
 
@@ -208,10 +194,8 @@ _TEMPLATE = """\
       <div class="frame">
         <a href="{{ item.file_name }}"><img loading="lazy" src="{{ item.file_name }}" width="{{ item.width }}" height="{{ item.height }}" alt="{{ section.name }}"></a>
         <svg viewBox="0 0 {{ item.width }} {{ item.height }}" preserveAspectRatio="none" pointer-events="none">
-          {% for outline in item.outlines %}
-          {% for points in outline.points %}
-          <polygon points="{{ points }}" stroke="{{ outline.colour if outline.shown else '#fff' }}" fill="{{ outline.colour }}" fill-opacity="{{ 0.35 if outline.shown else 0 }}" stroke-opacity="{{ 1 if outline.shown else 0.6 }}"><title>{{ outline.name }}</title></polygon>
-          {% endfor %}
+          {% for points in item.polygons %}
+          <polygon points="{{ points }}" stroke="{{ item.colour }}" fill="{{ item.colour }}" fill-opacity="0.3"/>
           {% endfor %}
         </svg>
       </div>

@@ -3,8 +3,8 @@
 MosaicFusion's category loop (Sec. 4.1.3, footnote 6): each main category gets its canvases, in one
 region at a random place; the other regions draw their categories uniformly. Canvases take the main
 categories in turn, so that any number of them covers the categories evenly. A *group* is a few
-canvases that share a layout and are denoised in one batch. Nothing is drawn from a stream that other
-groups use: group i can be computed anywhere, in any order.
+canvases that share a layout and are denoised in one batch. Nothing is drawn from a stream that
+other groups use: group i can be computed anywhere, in any order.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def make_plan(config: GenerationConfig, vocabulary: Vocabulary) -> Plan:
     """Check a config against a vocabulary and return the plan; the first group is tried out.
 
     Raises:
-        InputError: the vocabulary has no such category or group, the template is no template, or the
-            canvas cannot be divided as asked.
+        InputError: the vocabulary has no such category or group, the template is no template, or
+            the canvas cannot be divided as asked.
     """
     plan = Plan(
         config,

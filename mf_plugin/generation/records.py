@@ -1,7 +1,7 @@
 """One record for each canvas, and what a dataset's files are made of: pure functions on records.
 
-A generator hands over `CanvasResult`; the store keeps its record, JSON values, and its JPEG. From all
-records in plan order come annotations.json (LVIS v1), manifest.jsonl and the counts. Nothing here
+A generator hands over `CanvasResult`; the store keeps its record, JSON values, and its JPEG. From
+all records in plan order come annotations.json (LVIS v1), manifest.jsonl and the counts. Nothing here
 knows how images are made.
 
 Shapes: an image is uint8[H, W, 3] RGB; an object's mask is bool[H, W] on its canvas.
@@ -187,14 +187,13 @@ def _encode_object(obj: ObjectResult) -> Record:
             jpeg = _to_jpeg(obj.thumbnail, _THUMBNAIL_QUALITY)
             encoded["thumbnail"] = base64.b64encode(jpeg).decode()
         return encoded
-    polygons = mask_to_polygons(obj.mask)
-    if not polygons:
-        raise ValueError(f"the mask of {obj.prompt!r} has no polygon; filters reject such masks")
+    if obj.mask is None or not obj.mask.any():
+        raise ValueError(f"{obj.prompt!r} has no mask; expected one, or a reason")
     rows, columns = (np.flatnonzero(obj.mask.any(axis=axis)) for axis in (1, 0))
     top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
     return {
         **encoded,
-        "segmentation": polygons,
+        "segmentation": mask_to_polygons(obj.mask),
         "area": float(obj.mask.sum()),
         "bbox": [float(left), float(top), float(right - left), float(bottom - top)],
     }

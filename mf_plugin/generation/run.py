@@ -26,7 +26,7 @@ from tqdm import tqdm
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 from mf_plugin.generation.config import GenerationConfig
-from mf_plugin.generation.filters import NO_POLYGON, blank, filter_mask
+from mf_plugin.generation.filters import blank, filter_mask
 from mf_plugin.generation.plan import Canvas, Group, Plan, load_vocabulary, make_plan
 from mf_plugin.generation.records import ACCEPTED, CanvasResult, ObjectResult
 from mf_plugin.generation.store import (
@@ -36,7 +36,6 @@ from mf_plugin.generation.store import (
     remove_dataset,
     remove_staging,
 )
-from mf_plugin.lvis.polygons import mask_to_polygons
 from mf_plugin.mosaic.masks import attention_to_mask, make_disjoint
 from mf_plugin.mosaic.pipeline import MosaicPipeline
 from mf_plugin.mosaic.prompts import build_prompt, subject_tokens
@@ -140,8 +139,6 @@ def assemble_canvas(
     for index, mask in enumerate(make_disjoint(masks, group.layout)):
         if not reasons[index]:
             masks[index], reasons[index] = filter_mask(mask, config.filters)
-        if not reasons[index] and not mask_to_polygons(masks[index]):
-            reasons[index] = NO_POLYGON
 
     # 3. What a rejected object does to its canvas.
     if config.reject == "image" and any(reasons):

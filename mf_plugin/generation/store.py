@@ -1,7 +1,7 @@
 """The dataset folder (shared design, contract 2): groups in, crash-safe, resumable, finalised.
 
-A group is done when its record ``groups/<index>.json`` exists; the record is renamed into place after
-the group's images are. ``finalise`` builds every other file from the records, in plan order,
+A group is done when its record ``groups/<index>.json`` exists; the record is renamed into place
+after the group's images are. ``finalise`` builds every other file from the records, in plan order,
 ``dataset.json`` last: a folder that has it is complete. So a process may die anywhere, and the next
 one goes on and ends with the same bytes.
 """
@@ -61,8 +61,8 @@ def check_destination(folder: Path) -> None:
         foreign = sorted(path.name for path in folder.iterdir())
         if foreign:
             raise InputError(
-                f"{folder} holds other files ({foreign[0]}); expected a new or empty folder, or one "
-                "that an earlier run of generation left"
+                f"{folder} holds other files ({foreign[0]}); expected a new or empty folder, or "
+                "one that an earlier run of generation left"
             )
 
 
@@ -70,7 +70,7 @@ def check_resumable(folder: Path, identity: dict[str, Any]) -> bool:
     """See that what an earlier run left in ``folder``, if anything, is of the same settings.
 
     Args:
-        identity: what the content depends on, JSON values; keys that are not in it are not compared.
+        identity: what the content depends on, JSON values; other keys are not compared.
 
     Returns:
         Whether the dataset is complete.
@@ -163,7 +163,9 @@ class DatasetStore:
             return None
         return count_objects(content["canvases"])
 
-    def add(self, group: int, canvases: Sequence[CanvasResult], seconds: float = 0.0) -> Counter[str]:
+    def add(
+        self, group: int, canvases: Sequence[CanvasResult], seconds: float = 0.0
+    ) -> Counter[str]:
         """Write a group, which is done when this returns, and return its objects by outcome."""
         records = []
         for canvas in canvases:

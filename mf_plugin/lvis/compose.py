@@ -92,7 +92,7 @@ def compose_single(
         ground = ground * (1.0 - shadow)[:, :, None]
     image = ground * (1.0 - alpha)[:, :, None] + colour
     image += film_grain(rng, size) * np.float32(rng.uniform(0.0, 3.0))
-    return _to_uint8(image), alpha, word
+    return _to_uint8(image), np.minimum(alpha, 1.0), word
 
 
 def compose_image(

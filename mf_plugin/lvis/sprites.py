@@ -1,10 +1,11 @@
 """The pictures of mini-LVIS: which icon of which style draws which LVIS category.
 
-`assets/minilvis/categories.tsv` is the reviewed table; its rows carry the category's LVIS facts, the
+`assets/minilvis/categories.tsv` is the reviewed table: its rows carry the category's LVIS facts, the
 icon's name in each style (empty: not drawn) and a definition of our own. `assets/minilvis/sprites/`
 holds one archive per style, so that what trains never opens what validates.
 
-Shapes: a sprite is uint8[h, w, 4], RGBA with straight alpha, cropped to its alpha box, max(h, w) = 96.
+Shapes: a sprite is uint8[h, w, 4], RGBA with straight alpha, cropped to its alpha box; max(h, w) is
+96, of a few 95.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def _styles_by_id() -> dict[int, tuple[str, ...]]:
 
 
 def table_categories() -> list[dict]:
-    """All mini-LVIS categories by LVIS id, as LVIS dicts: id, name, synset, synonyms, def, frequency."""
+    """All categories by LVIS id, as LVIS dicts: id, name, synset, synonyms, def, frequency."""
     return [
         {
             "id": int(row["id"]),
@@ -66,7 +67,9 @@ def styles_of(category_id: int) -> tuple[str, ...]:
     """
     styles = _styles_by_id().get(category_id)
     if styles is None:
-        raise InputError(f"category id {category_id!r} is not one of the {len(_table())} of mini-LVIS")
+        raise InputError(
+            f"category id {category_id!r} is not one of the {len(_table())} of mini-LVIS"
+        )
     return styles
 
 
@@ -83,11 +86,11 @@ def load_sprites(
         (category id, style) -> uint8[h, w, 4], by style as asked and then by id.
 
     Raises:
-        InputError: a style or category id that mini-LVIS does not have, or an archive without one of
-            the table's pictures.
+        InputError: a style or category id that mini-LVIS does not have, or an archive that lacks a
+            picture of the table.
     """
     if isinstance(styles, str):
-        raise InputError(f"styles is the text {styles!r}, expected a sequence of {', '.join(STYLES)}")
+        raise InputError(f"styles is the text {styles!r}, expected a sequence of styles")
     for style in styles:
         if style not in STYLES:
             raise InputError(f"unknown style {style!r}, expected one of {', '.join(STYLES)}")

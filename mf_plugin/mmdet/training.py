@@ -6,12 +6,14 @@ Logging, checkpoints, resuming and distributed launch are the runner's own.
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
@@ -52,6 +54,17 @@ class TrainingOptions:
     launcher: str = "none"
 
 
+class QuietRunner(Runner):
+    """mmengine's Runner; the log file gets everything, the console warnings and progress bars."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.WARNING)
+        return logger
+
+
 def train(options: TrainingOptions) -> Path:
     """Train, predict the test set, and return the folder with ``results.segm.json``.
 
@@ -60,7 +73,7 @@ def train(options: TrainingOptions) -> Path:
     """
     cfg = build_config(options)
     check_annotation_files(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = QuietRunner.from_cfg(cfg)
     if cfg.get("test_dataloader"):
         runner.test_loop  # noqa: B018  builds it now: bad test data must not cost a training run
     if not options.eval_only:

@@ -242,8 +242,8 @@ def test_remove_dataset_takes_its_own_files_alone(finished):
     assert not finished.exists()
 
 
-# In a process of its own, which is free to fork: a child dies by SIGKILL just before or just after it
-# renames a file into place for the n-th time; then the parent goes on in the same folder.
+# In a process of its own, which is free to fork: a child dies by SIGKILL just before or just after
+# it renames a file into place for the n-th time; then the parent goes on in the same folder.
 DIE_EVERYWHERE = """
 import os, signal, sys, importlib.util
 from pathlib import Path
