@@ -1,8 +1,8 @@
 """Rebuilds the bundled mini-LVIS sprites from the reviewed table and the npm icon sets.
 
 Each icon of `categories.tsv` is rendered by resvg and cropped to its alpha box, at the scale where
-the box's longest side is 96 px (95 where none gives 96), and packed as lossless WebP into one archive
-per style. The archives are the same, byte for byte, for the same packages and the same Pillow.
+the box's longest side is 96 px (95 where none gives 96), and packed as lossless WebP into one
+archive per style. The archives are the same, byte for byte, for the same packages and Pillow.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +46,18 @@ PACKAGES = {
     "@resvg/resvg-js": "2.6.2",
 }
 STYLES = tuple(p.split("/")[1] for p in PACKAGES if p.startswith("@iconify-json/"))
+# Shapes beyond the view box: resvg panics at some of them where the document ends with the box. (At
+# filters of fluent-emoji it panics where it does not.)
+STYLES_WITH_MARGIN = ("noto-v1", "noto")
 
-# Reads [{"svg", "margin", "out"}] from the file named first and renders each at the scale where the box
-# of all pixels with alpha > 0 has the longest side wanted; a first, large rendering gives the scale.
-# A margin of 1 says that the icon is the middle ninth of the document (see icon_svg).
+# Reads [{"svg", "margin", "out"}] from the file named first and renders each at the scale where the
+# box of all pixels with alpha > 0 has the longest side wanted; a first, large rendering gives that
+# scale. A margin of 1 says that the icon is the middle ninth of the document (see icon_svg).
 RENDER_JS = """
 const fs = require('fs');
 const { Resvg } = require('@resvg/resvg-js');
-const [jobsFile, wanted, probe] = [process.argv[1], Number(process.argv[2]), Number(process.argv[3])];
+const jobsFile = process.argv[1];
+const [wanted, probe] = process.argv.slice(2).map(Number);
 const longestSide = ({ width, height, pixels }) => {
   let [x0, y0, x1, y1] = [width, height, -1, -1];
   for (let y = 0; y < height; y++) for (let x = 0; x < width; x++)
@@ -97,8 +102,7 @@ def check_packages(node_modules: Path) -> None:
 def icon_svg(icons: dict, name: str, margin: int = 0) -> str:
     """A standalone SVG document of one icon of an iconify set; aliases are followed.
 
-    With a margin of 1 the icon's square is the middle ninth of the document, which mends icons with
-    shapes beyond their view box: resvg panics at those where the document ends with the box.
+    With a margin of 1 the icon's square is the middle ninth of the document.
     """
     entry, size = name, {}
     while entry not in icons["icons"]:
@@ -123,31 +127,20 @@ def icon_svg(icons: dict, name: str, margin: int = 0) -> str:
 
 
 def render_icons(icons: dict, names: dict[str, Path], node_modules: Path, folder: Path) -> None:
-    """Renders icons, name -> PNG file, in one node process.
-
-    resvg ends the whole process where it panics: the icon it was at is then tried with a margin.
-    """
+    """Renders icons, name -> PNG file, in one node process."""
+    margin = int(icons["prefix"] in STYLES_WITH_MARGIN)
     jobs = [
-        {"svg": icon_svg(icons, name), "margin": 0, "out": str(out)} for name, out in names.items()
+        {"svg": icon_svg(icons, name, margin), "margin": margin, "out": str(out)}
+        for name, out in names.items()
     ]
     jobs_file = folder / "jobs.json"
-    while jobs:
-        jobs_file.write_text(json.dumps(jobs), encoding="utf-8")
-        # node resolves packages from its working directory upwards
-        result = subprocess.run(
-            ["node", "-e", RENDER_JS, str(jobs_file), str(LONGEST_SIDE), str(OVERSAMPLING)],
-            cwd=node_modules.parent,
-            capture_output=True,
-            text=True,
-        )
-        jobs = [job for job in jobs if not Path(job["out"]).exists()]
-        if result.returncode == 0:
-            break
-        name = next(name for name, out in names.items() if str(out) == jobs[0]["out"])
-        if jobs[0]["margin"]:
-            raise InputError(f"{icons['prefix']}: resvg cannot render {name!r}:\n{result.stderr}")
-        logger.info("%s: %r is rendered with a margin", icons["prefix"], name)
-        jobs[0] |= {"svg": icon_svg(icons, name, margin=1), "margin": 1}
+    jobs_file.write_text(json.dumps(jobs), encoding="utf-8")
+    # node resolves packages from its working directory upwards
+    subprocess.run(
+        ["node", "-e", RENDER_JS, str(jobs_file), str(LONGEST_SIDE), str(OVERSAMPLING)],
+        cwd=node_modules.parent,
+        check=True,
+    )
 
 
 def crop_to_alpha(rgba: np.ndarray) -> np.ndarray:
@@ -190,6 +183,9 @@ def build_style(style: str, rows: list[dict[str, str]], node_modules: Path, out:
     files, seen = {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        for icon, count in Counter(row[style] for row in rows if row[style]).items():
+            if count > 1:
+                raise InputError(f"{style}: {count} categories share the icon {icon!r}")
         pngs = {row[style]: folder / f"{row['id']}.png" for row in rows if row[style]}
         render_icons(icons, pngs, node_modules, folder)
         for png in pngs.values():
@@ -206,7 +202,7 @@ def build_style(style: str, rows: list[dict[str, str]], node_modules: Path, out:
 def main() -> None:
     assets = Path(__file__).resolve().parents[1] / "mf_plugin" / "assets" / "minilvis"
     parser = argparse.ArgumentParser(
-        description="Rebuild the bundled mini-LVIS sprites from npm icon sets and a reviewed table.",
+        description="Rebuild mini-LVIS's bundled sprites from npm icon sets and a reviewed table.",
         epilog="Needs node and: npm install --prefix DIR "
         + " ".join(f"{package}@{version}" for package, version in PACKAGES.items())
         + "   then: --packages DIR/node_modules",

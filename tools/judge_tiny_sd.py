@@ -36,10 +36,8 @@ from mf_plugin.vocabulary import Vocabulary
 TEMPLATE = "a photo of a single {name} on a {background} background"
 
 
-def make_images(
-    args: argparse.Namespace, categories: list[dict]
-) -> tuple[np.ndarray, np.ndarray]:
-    """uint8[B, H, W, 3] and the asked category's index int64[B]; every image has a seed of its own."""
+def make_images(args: argparse.Namespace, categories: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """uint8[B, H, W, 3] and the asked category's index int64[B]; each image has its own seed."""
     torch, diffusers = require("torch", "diffusion"), require("diffusers", "diffusion")
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
         args.model, safety_checker=None, requires_safety_checker=False, local_files_only=True

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,11 @@ def train_judge(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.15
     )
-    bar = tqdm(range(config.steps), desc="training the judge", unit="step", disable=not progress)
-    for step in bar:
-        images, labels = draw_compositions(rng, sprites, categories, config.batch_size)
-        images = np.stack([_augment(rng, image) for image in images])
+    batches = _draw_ahead(rng, sprites, categories, config.steps, config.batch_size)
+    bar = tqdm(
+        batches, desc="training the judge", total=config.steps, unit="step", disable=not progress
+    )
+    for step, (images, labels) in enumerate(bar):
         loss = torch.nn.functional.cross_entropy(
             network(_to_tensor(torch, images)), torch.from_numpy(labels), label_smoothing=0.05
         )
@@ -129,7 +131,7 @@ def load_or_train_judge(
 def draw_compositions(
     rng: np.random.Generator, sprites: Sprites, categories: Sequence[dict], count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Single objects, category and then style uniform: uint8[count, 64, 64, 3], labels int64[count]."""
+    """Single objects, category and then style uniform: uint8[count, 64, 64, 3], int64[count]."""
     styles = [[s for i, s in sprites if i == c["id"]] for c in categories]
     labels = rng.integers(len(categories), size=count)
     images = np.empty((count, SIDE, SIDE, 3), np.uint8)
@@ -208,7 +210,9 @@ def draw_contact_sheet(
         mine = np.flatnonzero(labels == k)
         right = sum(predicted[i] == k for i in mine)
         name, group = judge.categories[k]["name"], judge.categories[k].get("frequency") or "-"
-        draw.text((gap, top + tile / 2 - 18), _fit(draw, name, font, title_width - 12), "black", font)
+        draw.text(
+            (gap, top + tile / 2 - 18), _fit(draw, name, font, title_width - 12), "black", font
+        )
         draw.text((gap, top + tile / 2 + 2), f"{group}   {right} of {len(mine)}", "#66707a", small)
         for column, i in enumerate(mine[:columns]):
             left = title_width + column * (tile + gap)
@@ -236,8 +240,31 @@ def _build_network(torch, width: int, num_classes: int):
             layers += [nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
             channels = out
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(channels, num_classes)]
+    head = [
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.1),
+        nn.Linear(channels, num_classes),
+    ]
     return nn.Sequential(*layers, *head)
+
+
+def _draw_ahead(
+    rng: np.random.Generator, sprites: Sprites, categories: Sequence[dict], steps: int, size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Augmented batches; one thread draws the next while the network learns the last."""
+
+    def draw() -> tuple[np.ndarray, np.ndarray]:
+        images, labels = draw_compositions(rng, sprites, categories, size)
+        return np.stack([_augment(rng, image) for image in images]), labels
+
+    with ThreadPoolExecutor(max_workers=1) as drawer:
+        coming = drawer.submit(draw)
+        for step in range(steps):
+            batch = coming.result()
+            if step + 1 < steps:
+                coming = drawer.submit(draw)
+            yield batch
 
 
 def _to_tensor(torch, images: np.ndarray):
@@ -246,7 +273,7 @@ def _to_tensor(torch, images: np.ndarray):
 
 
 def _augment(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Blur, noise, tint and shift, as a generator's pictures are softer and less exact than sprites."""
+    """Blur, noise, tint and shift: a generator's pictures are softer and less exact."""
     if rng.random() < 0.5:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
     dy, dx = rng.integers(-5, 6, 2)

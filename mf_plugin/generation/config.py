@@ -1,8 +1,8 @@
 """The numbers of one generation run: a frozen record, from a Python file, with a stable hash.
 
 A config file is code: a Python file that defines ``config = GenerationConfig(...)``; a child
-imports its parent's and states the difference with ``dataclasses.replace``. Defaults are the paper's
-(MosaicFusion, arXiv 2309.13042, Sec. 4.1.3).
+imports its parent's and states the difference with ``dataclasses.replace``. Defaults are the
+paper's (MosaicFusion, arXiv 2309.13042, Sec. 4.1.3).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One record for each canvas, and what a dataset's files are made of: pure functions on records.
 
 A generator hands over `CanvasResult`; the store keeps its record, JSON values, and its JPEG. From
-all records in plan order come annotations.json (LVIS v1), manifest.jsonl and the counts. Nothing here
-knows how images are made.
+all records in plan order come annotations.json (LVIS v1), manifest.jsonl and the counts. Nothing
+here knows how images are made.
 
 Shapes: an image is uint8[H, W, 3] RGB; an object's mask is bool[H, W] on its canvas.
 """

@@ -218,7 +218,8 @@ def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict
     images: list[dict] = []
     annotations: list[dict] = []
     for index, planned in enumerate(tqdm(plan, desc=f"mini-LVIS {split}", unit="image")):
-        composition, placed, rng = _compose_planned([seed, number, 1, index], planned, sprites, size)
+        key = [seed, number, 1, index]
+        composition, placed, rng = _compose_planned(key, planned, sprites, size)
         image_id = FIRST_IMAGE_ID[split] + index
         name = f"images/{image_id:012d}.jpg"
         (folder / name).write_bytes(_jpeg(composition.image))

@@ -1,8 +1,8 @@
 """The pictures of mini-LVIS: which icon of which style draws which LVIS category.
 
-`assets/minilvis/categories.tsv` is the reviewed table: its rows carry the category's LVIS facts, the
-icon's name in each style (empty: not drawn) and a definition of our own. `assets/minilvis/sprites/`
-holds one archive per style, so that what trains never opens what validates.
+`assets/minilvis/categories.tsv` is the reviewed table: its rows carry the LVIS facts of a category,
+the icon's name in each style (empty: not drawn) and a definition of our own.
+`assets/minilvis/sprites/` holds one archive per style: what trains never opens what validates.
 
 Shapes: a sprite is uint8[h, w, 4], RGBA with straight alpha, cropped to its alpha box; max(h, w) is
 96, of a few 95.

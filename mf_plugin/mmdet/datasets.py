@@ -201,7 +201,7 @@ def synthetic_flags(dataset: Any) -> np.ndarray:
 
 
 def category_table(dataset: Any) -> list[tuple[int, str | None]]:
-    """(category id, name) by label; the name is None where the class did not read it from a json."""
+    """(category id, name) by label; the name is None where the dataset has it not from a json."""
     while hasattr(dataset, "dataset"):
         dataset = dataset.dataset
     if hasattr(dataset, "datasets"):

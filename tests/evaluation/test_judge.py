@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -82,3 +87,22 @@ def test_trains_and_is_cached(categories, tmp_path, monkeypatch):
 def test_one_category_cannot_be_judged(categories):
     with pytest.raises(InputError, match="1 categories, expected two"):
         judging.train_judge(categories[:1])
+
+
+@pytest.mark.heavy
+def test_tool(tiny_sd_folder, tmp_path):
+    tool = Path(__file__).parents[2] / "tools" / "judge_tiny_sd.py"
+    arguments = ["--images-per-category", "1", "--steps", "2", "--judge-steps", "4"]
+    command = [sys.executable, str(tool), "--out", str(tmp_path), *arguments]
+    done = subprocess.run([*command, "--model", tiny_sd_folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "judge.json").read_text())
+    assert 0 <= summary["top1"] <= 1 and len(summary["categories"]) == 30
+    assert 0 <= summary["judge_held_out_top1"] <= 1 and set(summary["groups"]) == set("rcf")
+    assert (tmp_path / "judge.png").is_file()
+
+    done = subprocess.run([*command, "--model", "nowhere"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        "error: nowhere: no model_index.json, expected a diffusers pipeline folder"
+    )

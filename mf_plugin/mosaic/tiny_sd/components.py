@@ -27,19 +27,21 @@ def train_tokenizer(corpus: Iterable[str], config: TinySDConfig):
     )
     learner.normalizer = shell.backend_tokenizer.normalizer
     learner.pre_tokenizer = shell.backend_tokenizer.pre_tokenizer
+    # CLIP's order: letters, letters that end a word, merges, special tokens. The trainer breaks ties
+    # by a token's number, so the letters are given to it in a fixed order.
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    letters += [letter + "</w>" for letter in letters]
     trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=config.vocabulary_size,
-        initial_alphabet=letters,
+        vocab_size=config.vocabulary_size - len(special),
+        special_tokens=letters,
         end_of_word_suffix="</w>",
         show_progress=False,
     )
     learner.train_from_iterator(corpus, trainer)
     learned = json.loads(learner.to_str())["model"]
     merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in learned["merges"]]
-    # CLIP's order: letters, letters that end a word, merges, special tokens
-    tokens = letters + [letter + "</w>" for letter in letters] + ["".join(m) for m in merges]
-    vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens + special))}
+    tokens = [*letters, *("".join(m) for m in merges), *special]
+    vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     return transformers.CLIPTokenizer(
         vocab=vocab, merges=merges, model_max_length=config.max_tokens
     )

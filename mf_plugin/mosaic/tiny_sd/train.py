@@ -38,7 +38,7 @@ def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> P
     torch.manual_seed(config.seed)
     work.mkdir(parents=True, exist_ok=True)
     corpus = load_corpus(config)
-    tokenizer = components.train_tokenizer(tokenizer_corpus(config), config)
+    tokenizer = _tokenizer(config, work)
     vae = components.build_vae(config).to(device)
     text_encoder = components.build_text_encoder(tokenizer, config).to(device)
     unet = components.build_unet(config).to(device)
@@ -50,6 +50,16 @@ def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> P
     _train_decoder(torch, config, corpus, vae, work, device)
     vae.register_to_config(scaling_factor=latents["scaling_factor"])
     return export(vae, text_encoder, tokenizer, unet, out)
+
+
+def _tokenizer(config: TinySDConfig, work: Path):
+    """Learnt once and kept: the embeddings belong to it, whatever becomes of the category table."""
+    folder = work / "tokenizer"
+    if not folder.exists():
+        temporary = work / "tokenizer.tmp"
+        components.train_tokenizer(tokenizer_corpus(config), config).save_pretrained(temporary)
+        temporary.replace(folder)
+    return require("transformers", "diffusion").CLIPTokenizer.from_pretrained(folder)
 
 
 def export(vae, text_encoder, tokenizer, unet, out: Path) -> Path:

@@ -1,0 +1,65 @@
+"""The demo's plan: which commands it runs, and what it runs again."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from mf_plugin.errors import InputError
+
+PATH = Path(__file__).parents[2] / "tools/demo.py"
+spec = importlib.util.spec_from_file_location("demo_tool", PATH)
+demo = importlib.util.module_from_spec(spec)
+sys.modules["demo_tool"] = demo
+spec.loader.exec_module(demo)
+
+
+def arguments_of(step, name: str) -> list[str]:
+    return [b for a, b in zip(step.arguments, step.arguments[1:]) if a == name]
+
+
+def test_both_arms_differ_in_the_data_alone(tmp_path):
+    steps = {s.name: s for s in demo.plan(tmp_path, [1], "val")}
+    real, synthetic = steps["train real seed 1"], steps["train mosaicfusion seed 1"]
+    for name in ("--seed", "--cfg-options"):
+        assert arguments_of(real, name) == arguments_of(synthetic, name)
+    assert "--no-synthetic" in real.arguments
+    assert arguments_of(synthetic, "--synthetic") == [str(tmp_path / "synthetic")]
+
+
+def test_every_command_names_files_that_exist(tmp_path):
+    for step in [*demo.plan(tmp_path, [1], "val"), demo.evaluate(tmp_path, [1], "val")]:
+        files = [step.arguments[0], *arguments_of(step, "--config")]
+        assert all((PATH.parents[1] / f).is_file() for f in files), step.name
+
+
+def test_val_is_not_built_while_choices_are_made_on_minival(tmp_path):
+    text = " ".join(" ".join(s.arguments) for s in demo.plan(tmp_path, [1], "minival"))
+    assert "--split minival" in text and "--split val" not in text
+    assert "test_dataloader.dataset.ann_file=minival/annotations.json" in text
+
+
+def test_seeds_of_one_arm_are_runs_of_one_name(tmp_path):
+    runs = arguments_of(demo.evaluate(tmp_path, [1, 2], "val"), "--run")
+    assert [r.split("=")[0] for r in runs] == ["real", "real", "mosaicfusion", "mosaicfusion"]
+
+
+def test_a_finished_step_is_known_until_code_or_result_change(tmp_path):
+    result = tmp_path / "result"
+    step = demo.Step("s", "why", ["tool"], result)
+    log = demo.Log(tmp_path / "steps.json")
+    log.add(step, "code1", 1.26)
+    assert not log.has(step, "code1")  # its result is missing
+    result.touch()
+    assert demo.Log(tmp_path / "steps.json").has(step, "code1")
+    assert not log.has(step, "code2")
+    assert log.steps["s"]["seconds"] == 1.3
+
+
+def test_a_failing_step_is_named(tmp_path):
+    step = demo.Step("broken", "why", ["tools/does_not_exist.py"], tmp_path)
+    with pytest.raises(InputError, match="step 'broken' failed with exit code 2"):
+        demo.run_step(step, "1/1")
