@@ -152,8 +152,13 @@ def _over_channels(work: Callable[[slice], None], pooled: Tensor) -> None:
         work(slice(0, channels))
         return
     bounds = [channels * i // threads for i in range(threads + 1)]
+
+    def work_without_graph(part: slice) -> None:
+        with torch.no_grad():  # a thread does not inherit it from the autograd function
+            work(part)
+
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, (slice(a, b) for a, b in zip(bounds, bounds[1:]))))
+        list(pool.map(work_without_graph, (slice(a, b) for a, b in zip(bounds, bounds[1:]))))
 
 
 def _check_pool_mode(pool_mode: int) -> None:

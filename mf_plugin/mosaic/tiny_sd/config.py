@@ -51,7 +51,7 @@ class TinySDConfig:
     unet_channels: tuple[int, ...] = (32, 96, 160)
     unet_layers: int = 1
     unet_heads: int = 4
-    unet_cycles: tuple[tuple[int, float], ...] = ((3_300, 1.0),)
+    unet_cycles: tuple[tuple[int, float], ...] = ((4_400, 1.0),)
     unet_batch: int = 32
     unet_lr: float = 1e-3
     warmup: int = 200
