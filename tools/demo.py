@@ -3,8 +3,9 @@
 python tools/demo.py                 # seed 1: what `make demo` runs
 python tools/demo.py --seeds 1 2 3   # the table of the README
 
-Every step is a command of this repository, printed before it runs. A step that has finished is not
-run again; --fresh starts anew.
+Every step is a command of this repository, printed before it runs; the two trainings of a seed run
+side by side, a share of the cores each. A step that has finished is not run again; --fresh starts
+anew.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ class Step:
     result: Path
 
 
-def plan(out: Path, seeds: list[int], split: str) -> list[Step]:
-    """The demo's steps up to the predictions."""
+def plan(out: Path, seeds: list[int], split: str) -> list[list[Step]]:
+    """The demo's stages up to the predictions; the steps of a stage run at the same time."""
     data, synthetic = out / "data", out / "synthetic"
-    steps = [
+    data_steps = [
         Step(
             f"data {part}",
             f"compose the {part} split of mini-LVIS: {why}",
@@ -68,15 +69,15 @@ def plan(out: Path, seeds: list[int], split: str) -> list[Step]:
             (split, "drawn in a style that no training sees"),
         )
     ]
-    steps.append(
-        Step(
-            "generate",
-            "paint the rare categories with MosaicFusion, masks from cross-attention",
-            ["tools/generate.py", "--config", GENERATION, "--out", str(synthetic)],
-            synthetic / "dataset.json",
-        )
+    generate = Step(
+        "generate",
+        "paint the rare categories with MosaicFusion, masks from cross-attention",
+        ["tools/generate.py", "--config", GENERATION, "--out", str(synthetic)],
+        synthetic / "dataset.json",
     )
+    stages = [*([step] for step in data_steps), [generate]]
     for seed in seeds:
+        arms = []
         for arm, config in CONFIGS.items():
             work = out / arm / f"seed{seed}"
             flag = ["--synthetic", str(synthetic)] if arm == "mosaicfusion" else ["--no-synthetic"]
@@ -87,7 +88,7 @@ def plan(out: Path, seeds: list[int], split: str) -> list[Step]:
                     f"test_dataloader.dataset.ann_file={split}/annotations.json",
                     f"test_dataloader.dataset.data_prefix.img={split}",
                 ]
-            steps.append(
+            arms.append(
                 Step(
                     f"train {arm} seed {seed}",
                     f"train Mask R-CNN {what}, then predict {split}",
@@ -96,7 +97,8 @@ def plan(out: Path, seeds: list[int], split: str) -> list[Step]:
                     work / "results.segm.json",
                 )
             )
-    return steps
+        stages.append(arms)
+    return stages
 
 
 def evaluate(out: Path, seeds: list[int], split: str) -> Step:
@@ -130,8 +132,8 @@ class Log:
         known = self.steps.get(step.name, {})
         return known.get("fingerprint") == fingerprint and step.result.exists()
 
-    def add(self, step: Step, fingerprint: str, seconds: float) -> None:
-        self.steps[step.name] = {"fingerprint": fingerprint, "seconds": round(seconds, 1)}
+    def add(self, name: str, fingerprint: str, seconds: float) -> None:
+        self.steps[name] = {"fingerprint": fingerprint, "seconds": round(seconds, 1)}
         write_json_atomic(self.path, self.steps)
 
 
@@ -146,16 +148,39 @@ def code_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def run_step(step: Step, number: str) -> float:
-    """Run a step's command and return its seconds."""
-    sys.stderr.write(f"\n[{number}] {step.why}\n    python {shlex.join(step.arguments)}\n")
-    began = time.time()
-    finished = subprocess.run(
-        [sys.executable, *step.arguments], cwd=REPOSITORY, env={**ENVIRONMENT, **os.environ}
-    )
-    if finished.returncode:
-        raise InputError(f"step '{step.name}' failed with exit code {finished.returncode}")
-    return time.time() - began
+def run_stage(steps: list[Step], number: str) -> dict[str, float]:
+    """Run the steps of a stage at the same time; returns the seconds of each by its name.
+
+    Raises:
+        InputError: a step failed; the others have been ended.
+    """
+    for step in steps:
+        sys.stderr.write(f"\n[{number}] {step.why}\n    python {shlex.join(step.arguments)}\n")
+    threads = max(1, (os.cpu_count() or 1) // len(steps))
+    began, seconds = time.time(), {}
+    running = {}
+    for position, step in enumerate(steps):
+        shared = {"OMP_NUM_THREADS": str(threads), "TQDM_POSITION": str(position)}
+        running[step.name] = subprocess.Popen(
+            [sys.executable, *step.arguments],
+            cwd=REPOSITORY,
+            env={**ENVIRONMENT, **(shared if len(steps) > 1 else {}), **os.environ},
+        )
+    try:
+        while running:
+            time.sleep(0.2)
+            for name, process in list(running.items()):
+                if process.poll() is None:
+                    continue
+                if process.returncode:
+                    raise InputError(f"step '{name}' failed with exit code {process.returncode}")
+                seconds[name] = time.time() - began
+                del running[name]
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.wait()
+    return seconds
 
 
 def main() -> None:
@@ -177,18 +202,25 @@ def main() -> None:
         shutil.rmtree(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
     log, code = Log(args.out / "steps.json"), code_fingerprint()
-    steps = plan(args.out, args.seeds, args.split) + [evaluate(args.out, args.seeds, args.split)]
-    for i, step in enumerate(steps, start=1):
-        number = f"{i}/{len(steps)}"
-        fingerprint = hashlib.sha256((code + shlex.join(step.arguments)).encode()).hexdigest()
-        if log.has(step, fingerprint):
-            sys.stderr.write(f"\n[{number}] {step.why}: done before\n")
-            continue
-        log.add(step, fingerprint, run_step(step, number))
-    seconds = {step.name: log.steps[step.name]["seconds"] for step in steps}
+    stages = plan(args.out, args.seeds, args.split)
+    stages.append([evaluate(args.out, args.seeds, args.split)])
+    began = time.time()
+    for i, stage in enumerate(stages, start=1):
+        number = f"{i}/{len(stages)}"
+        fingerprints = {
+            step.name: hashlib.sha256((code + shlex.join(step.arguments)).encode()).hexdigest()
+            for step in stage
+        }
+        waiting = [step for step in stage if not log.has(step, fingerprints[step.name])]
+        for step in stage:
+            if step not in waiting:
+                sys.stderr.write(f"\n[{number}] {step.why}: done before\n")
+        for name, spent in run_stage(waiting, number).items() if waiting else ():
+            log.add(name, fingerprints[name], spent)
+    seconds = {step.name: log.steps[step.name]["seconds"] for stage in stages for step in stage}
     add_to_report(args.out / "report" / "report.json", seconds=seconds)
-    total = sum(seconds.values())
-    print(f"\n{total / 60:.1f} minutes in all. Report: {args.out / 'report' / 'report.html'}")
+    minutes = (time.time() - began) / 60
+    print(f"\n{minutes:.1f} minutes. Report: {args.out / 'report' / 'report.html'}")
 
 
 if __name__ == "__main__":

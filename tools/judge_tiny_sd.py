@@ -52,7 +52,7 @@ def make_images(args: argparse.Namespace, categories: list[dict]) -> tuple[np.nd
         prompts, generators = [], []
         for k, n in batch:
             rng = np.random.default_rng([args.seed, categories[k]["id"], n])
-            background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
+            background = args.backgrounds[rng.integers(len(args.backgrounds))]
             prompts.append(build_prompt(vocabulary[k], args.template, background).text)
             seed = int(rng.integers(2**31))
             generators.append(torch.Generator("cpu").manual_seed(seed))
@@ -81,6 +81,9 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument("--seed", type=int, default=0, help="of images; default: %(default)s")
     parser.add_argument("--template", default=TEMPLATE, help="default: %(default)r")
+    parser.add_argument(
+        "--backgrounds", nargs="+", default=BACKGROUNDS, help="words of {background}; default: all"
+    )
     parser.add_argument("--steps", type=int, default=30, help="sampler steps; default: %(default)s")
     parser.add_argument("--guidance", type=float, default=4.0, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=10, help="default: %(default)s")

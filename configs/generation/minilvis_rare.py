@@ -5,7 +5,6 @@ from pathlib import Path
 import mf_plugin
 from mf_plugin.generation.config import GenerationConfig
 from mf_plugin.generation.filters import FilterConfig
-from mf_plugin.lvis.backgrounds import BACKGROUNDS
 from mf_plugin.mosaic.bilateral import BilateralConfig
 from mf_plugin.mosaic.masks import MaskConfig
 
@@ -24,7 +23,11 @@ config = GenerationConfig(
     steps=25,
     guidance=4.0,  # the prototype's; 7.5 is for web-scale models
     template="a photo of a single {name} on a {background} background",  # the training captions'
-    backgrounds=BACKGROUNDS,
+    # the words that the bundled model was trained on (configs/tiny_sd/demo.py)
+    backgrounds=(
+        "red", "yellow", "green", "blue", "purple", "brown", "gray", "white", "black",
+        "gradient", "sky",
+    ),
     mask=MaskConfig(
         scales=(1, 2),  # maps of 16 x 16 and 8 x 8 for a region of 64
         # The paper's cell of 16 pixels is for regions of 384 x 512; it scales with the side.

@@ -200,7 +200,7 @@ model = dict(
 )
 
 # ---------------------------------------------------------------- schedule
-max_iters = 480
+max_iters = 900
 warmup = 50
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
 test_cfg = dict(type="TestLoop")

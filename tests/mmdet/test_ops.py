@@ -76,6 +76,26 @@ def test_roi_align_is_torchvisions_to_the_bit(aligned, sampling_ratio, threads):
     assert torch.equal(results[0][1], results[1][1])
 
 
+@pytest.mark.skipif(compiled(), reason="a compiled mmcv has its own threads")
+def test_threads_of_roi_align_stay_out_of_the_graph(monkeypatch):
+    monkeypatch.setattr(ops, "PARALLEL_FROM", 1)
+    features = torch.ones(1, 4, 8, 8, requires_grad=True)
+    output, empty = torch.zeros(1, 4, 2, 2), torch.zeros(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():  # as in the forward of an autograd function
+            ops.roi_align_forward(
+                features, torch.tensor([[0, 0, 0, 4, 4.0]]), output, empty, empty,
+                aligned_height=2, aligned_width=2, spatial_scale=1.0, sampling_ratio=1,
+                pool_mode=1, aligned=True,
+            )
+    finally:
+        torch.set_num_threads(before)
+    assert output.tolist() == torch.ones(1, 4, 2, 2).tolist()
+    assert not output.requires_grad
+
+
 @pytest.mark.skipif(compiled(), reason="a compiled mmcv has every op")
 def test_missing_ops_are_named_with_the_way_to_build_them():
     from mmcv.ops import roi_align, soft_nms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def arguments_of(step, name: str) -> list[str]:
 
 
 def test_both_arms_differ_in_the_data_alone(tmp_path):
-    steps = {s.name: s for s in demo.plan(tmp_path, [1], "val")}
+    steps = {s.name: s for stage in demo.plan(tmp_path, [1], "val") for s in stage}
     real, synthetic = steps["train real seed 1"], steps["train mosaicfusion seed 1"]
     for name in ("--seed", "--cfg-options"):
         assert arguments_of(real, name) == arguments_of(synthetic, name)
@@ -31,13 +32,14 @@ def test_both_arms_differ_in_the_data_alone(tmp_path):
 
 
 def test_every_command_names_files_that_exist(tmp_path):
-    for step in [*demo.plan(tmp_path, [1], "val"), demo.evaluate(tmp_path, [1], "val")]:
+    stages = [*demo.plan(tmp_path, [1], "val"), [demo.evaluate(tmp_path, [1], "val")]]
+    for step in sum(stages, []):
         files = [step.arguments[0], *arguments_of(step, "--config")]
         assert all((PATH.parents[1] / f).is_file() for f in files), step.name
 
 
 def test_val_is_not_built_while_choices_are_made_on_minival(tmp_path):
-    text = " ".join(" ".join(s.arguments) for s in demo.plan(tmp_path, [1], "minival"))
+    text = " ".join(" ".join(s.arguments) for s in sum(demo.plan(tmp_path, [1], "minival"), []))
     assert "--split minival" in text and "--split val" not in text
     assert "test_dataloader.dataset.ann_file=minival/annotations.json" in text
 
@@ -51,7 +53,7 @@ def test_a_finished_step_is_known_until_code_or_result_change(tmp_path):
     result = tmp_path / "result"
     step = demo.Step("s", "why", ["tool"], result)
     log = demo.Log(tmp_path / "steps.json")
-    log.add(step, "code1", 1.26)
+    log.add(step.name, "code1", 1.26)
     assert not log.has(step, "code1")  # its result is missing
     result.touch()
     assert demo.Log(tmp_path / "steps.json").has(step, "code1")
@@ -59,7 +61,37 @@ def test_a_finished_step_is_known_until_code_or_result_change(tmp_path):
     assert log.steps["s"]["seconds"] == 1.3
 
 
-def test_a_failing_step_is_named(tmp_path):
-    step = demo.Step("broken", "why", ["tools/does_not_exist.py"], tmp_path)
-    with pytest.raises(InputError, match="step 'broken' failed with exit code 2"):
-        demo.run_step(step, "1/1")
+def script(folder: Path, name: str, code: str) -> demo.Step:
+    path = folder / f"{name}.py"
+    path.write_text(code)
+    return demo.Step(name, "why", [str(path)], folder)
+
+
+def test_steps_of_a_stage_run_at_the_same_time_and_share_the_cores(tmp_path):
+    meet = """
+import os, pathlib, time
+here, other = (pathlib.Path(__file__).parent / n for n in {names!r})
+here.write_text(os.environ["OMP_NUM_THREADS"])
+end = time.time() + 30
+while not other.exists():
+    assert time.time() < end
+    time.sleep(0.05)
+"""
+    steps = [
+        script(tmp_path, "a", meet.format(names=["one", "two"])),
+        script(tmp_path, "b", meet.format(names=["two", "one"])),
+    ]
+    assert set(demo.run_stage(steps, "1/1")) == {"a", "b"}
+    cores = int((tmp_path / "one").read_text()) + int((tmp_path / "two").read_text())
+    assert cores <= max(2, demo.os.cpu_count())
+
+
+def test_a_failing_step_is_named_and_ends_the_others(tmp_path):
+    steps = [
+        script(tmp_path, "broken", "raise SystemExit(3)"),
+        script(tmp_path, "endless", "import time; time.sleep(600)"),
+    ]
+    began = time.time()
+    with pytest.raises(InputError, match="step 'broken' failed with exit code 3"):
+        demo.run_stage(steps, "1/1")
+    assert time.time() - began < 300

@@ -17,6 +17,8 @@ class TinySDConfig:
     Attributes:
         preset: mini-LVIS preset whose categories the model learns.
         regions: region shapes it is trained on, with their share of the images.
+        start: folder of a tiny Stable Diffusion to go on from (tokenizer and weights); its sizes must
+            be this config's. None starts from nothing.
         images: number of composed images whose latents are computed once.
         rare_weight: how many times more images a rare category gets than another.
         backgrounds: words of mf_plugin.lvis.backgrounds that the compositions use.
@@ -28,6 +30,7 @@ class TinySDConfig:
 
     preset: str = "demo"
     seed: int = 0
+    start: str | None = None
     # data
     regions: tuple[tuple[tuple[int, int], float], ...] = ()
     images: int = 24_000

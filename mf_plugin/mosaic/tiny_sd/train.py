@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 from mf_plugin.mosaic.tiny_sd import components
 from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
@@ -42,6 +43,8 @@ def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> P
     vae = components.build_vae(config).to(device)
     text_encoder = components.build_text_encoder(tokenizer, config).to(device)
     unet = components.build_unet(config).to(device)
+    if config.start is not None:
+        _load_start(Path(config.start), vae, text_encoder, unet)
 
     _train_vae(torch, config, corpus, vae, work, device)
     latents = _encode(torch, config, corpus, vae, work, device)
@@ -55,11 +58,23 @@ def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> P
 def _tokenizer(config: TinySDConfig, work: Path):
     """Learnt once and kept: the embeddings belong to it, whatever becomes of the category table."""
     folder = work / "tokenizer"
-    if not folder.exists():
+    if config.start is not None:
+        folder = Path(config.start) / "tokenizer"
+        if not folder.is_dir():
+            raise InputError(f"start {config.start} is no pipeline folder: it has no tokenizer/")
+    elif not folder.exists():
         temporary = work / "tokenizer.tmp"
         components.train_tokenizer(tokenizer_corpus(config), config).save_pretrained(temporary)
         temporary.replace(folder)
     return require("transformers", "diffusion").CLIPTokenizer.from_pretrained(folder)
+
+
+def _load_start(folder: Path, vae, text_encoder, unet) -> None:
+    """Copy the weights of a pipeline folder into the models."""
+    torch, diffusers = require("torch", "diffusion"), require("diffusers", "diffusion")
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+    for name, model in (("vae", vae), ("text_encoder", text_encoder), ("unet", unet)):
+        model.load_state_dict(getattr(pipeline, name).state_dict())
 
 
 def export(vae, text_encoder, tokenizer, unet, out: Path) -> Path:

@@ -142,3 +142,21 @@ def test_schedule_warms_up_holds_and_falls_in_every_cycle(config):
     cycles = ((4, 1.0), (2, 0.5))
     factors = [train._schedule(step, cycles, config) for step in range(7)]
     assert factors == [0.5, 1.0, 1.0, 0.5, 0.25, 0.5, 0.0]
+
+
+def test_start_goes_on_from_a_pipeline_folder(trained, config, tmp_path):
+    stages = ("vae_cycles", "decoder_cycles", "unet_cycles")
+    nothing = dataclasses.replace(config, start=str(trained), **dict.fromkeys(stages, ()))
+    again = train.train(nothing, tmp_path / "work", tmp_path / "pipeline")
+    for part in ("unet", "vae"):
+        name = "diffusion_pytorch_model.safetensors"
+        assert (again / part / name).read_bytes() == (trained / part / name).read_bytes()
+    tokenizers = [(f / "tokenizer" / "tokenizer.json").read_bytes() for f in (again, trained)]
+    assert tokenizers[0] == tokenizers[1]
+
+
+def test_start_without_a_tokenizer_is_named(config, tmp_path):
+    with pytest.raises(InputError, match="is no pipeline folder"):
+        train.train(
+            dataclasses.replace(config, start=str(tmp_path)), tmp_path / "work", tmp_path / "out"
+        )
