@@ -49,7 +49,7 @@ class TinySDConfig:
     vae_batch: int = 8
     vae_lr: float = 1.5e-3
     kl_weight: float = 1e-6
-    decoder_cycles: tuple[tuple[int, float], ...] = ((1_500, 0.5),)
+    decoder_cycles: tuple[tuple[int, float], ...] = ((900, 0.5),)
     # U-Net
     unet_channels: tuple[int, ...] = (32, 96, 160)
     unet_layers: int = 1
