@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -106,9 +108,10 @@ def test_streamed_maps_equal_the_mean_of_stored_ones(pipeline, size):
 
 
 def test_reading_changes_neither_the_output_nor_the_processors(pipeline):
-    unet = pipeline.unet
+    # In double precision, where the softmax, always taken in float32, is all that rounds differently.
+    unet = copy.deepcopy(pipeline.unet).double()
     before = dict(unet.attn_processors)
-    sample, context = unet_inputs(3, (8, 8))
+    sample, context = (x.double() for x in unet_inputs(3, (8, 8)))
     with torch.no_grad():
         plain = unet(sample, 10, encoder_hidden_states=context).sample
         with SubjectAttention(unet, ("down", "mid", "up")) as reader:
@@ -118,7 +121,7 @@ def test_reading_changes_neither_the_output_nor_the_processors(pipeline):
             with reader.recording(AttentionSums(torch.ones(2, 7) / 7, (8, 8))):
                 read = unet(sample, 10, encoder_hidden_states=context).sample
     assert torch.equal(idle, plain)
-    assert (read - plain).abs().max() < 1e-5
+    assert (read - plain).abs().max() < 1e-6
     assert all(unet.attn_processors[name] is before[name] for name in before)
 
 
