@@ -33,8 +33,8 @@ CONFIGS = {
     "mosaicfusion": "configs/mmdet/mask-rcnn_r18_fpn_minilvis-demo_mosaicfusion.py",
 }
 GENERATION = "configs/generation/minilvis_rare.py"
-# glibc gives large blocks back to the system after every operation unless told not to; on virtual
-# machines the page faults that follow halve the speed of CPU training
+# glibc gives large blocks back to the system after every operation unless told not to, and takes
+# them again page by page
 ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
