@@ -7,7 +7,6 @@ shown as n/a. The page is one file without scripts or links: its plot is inline 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from mf_plugin.errors import InputError
-from mf_plugin.lvis.io import write_json_atomic
+from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
 
 TABLE_METRICS = ("AP", "APr", "APc", "APf")
 TABLE_TYPES = (("segm", "mask"), ("bbox", "box"))
@@ -41,8 +40,8 @@ def write_report(report: Mapping[str, Any], out: str | Path, **extra: Any) -> di
     content = {**report, **extra}
     paths = {kind: out / f"report.{kind}" for kind in ("json", "md", "html")}
     write_json_atomic(paths["json"], content, indent=2)
-    _write_text_atomic(paths["md"], render_markdown(content))
-    _write_text_atomic(paths["html"], render_html(content))
+    write_bytes_atomic(paths["md"], render_markdown(content).encode())
+    write_bytes_atomic(paths["html"], render_html(content).encode())
     return paths
 
 
@@ -300,16 +299,3 @@ def _rare_rows(
             )
     rows.sort(key=lambda r: (-(r["gains"][-1] or 0) if r["gains"] else 0, r["name"]))
     return rows
-
-
-def _write_text_atomic(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -13,22 +13,21 @@ import logging
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
+from mf_plugin.generation.assemble import assemble_canvas
 from mf_plugin.generation.config import GenerationConfig
-from mf_plugin.generation.filters import blank, filter_mask
-from mf_plugin.generation.plan import Canvas, Group, Plan, load_vocabulary, make_plan
-from mf_plugin.generation.records import ACCEPTED, CanvasResult, ObjectResult
+from mf_plugin.generation.plan import Group, Plan, load_vocabulary, make_plan
+from mf_plugin.generation.records import ACCEPTED, CanvasResult
 from mf_plugin.generation.store import (
     DatasetStore,
     check_destination,
@@ -36,7 +35,6 @@ from mf_plugin.generation.store import (
     remove_dataset,
     remove_staging,
 )
-from mf_plugin.mosaic.masks import attention_to_mask, make_disjoint
 from mf_plugin.mosaic.pipeline import MosaicPipeline
 from mf_plugin.mosaic.prompts import build_prompt, subject_tokens
 from mf_plugin.vocabulary import Vocabulary
@@ -44,7 +42,6 @@ from mf_plugin.vocabulary import Vocabulary
 logger = logging.getLogger(__name__)
 
 FORMAT = 1  # of the dataset folder
-IMAGE_REJECTED = "image_rejected"  # the object is good, another one of its canvas is not
 _PACKAGES = ("mf-plugin", "torch", "diffusers", "transformers", "numpy", "scipy", "pillow")
 
 
@@ -110,69 +107,6 @@ def preview(
     make_plan(config, load_vocabulary(config.vocabulary))
     remove_dataset(folder)
     return generate(config, folder, device=device)
-
-
-def assemble_canvas(
-    image: np.ndarray,
-    attention: Sequence[Mapping[int, np.ndarray]],
-    group: Group,
-    canvas: Canvas,
-    config: GenerationConfig,
-) -> CanvasResult:
-    """From a canvas's pixels and attention to its kept objects.
-
-    Args:
-        image: uint8[H, W, 3].
-        attention: for each region {scale: float[h', w']}.
-    """
-    regions = group.layout.regions
-    crops = [image[region.slices] for region in regions]
-
-    # 1. A mask for each region, reduced to its plausible component.
-    masks, reasons = [], []
-    for crop, maps in zip(crops, attention, strict=True):
-        mask, reason = filter_mask(attention_to_mask(maps, crop, config.mask), config.filters)
-        masks.append(mask & (reason == ""))
-        reasons.append(reason)
-
-    # 2. No two objects share a pixel; what that leaves of an object must still be plausible.
-    for index, mask in enumerate(make_disjoint(masks, group.layout)):
-        if not reasons[index]:
-            masks[index], reasons[index] = filter_mask(mask, config.filters)
-
-    # 3. What a rejected object does to its canvas.
-    if config.reject == "image" and any(reasons):
-        kept_image = None
-        reasons = [reason or IMAGE_REJECTED for reason in reasons]
-    else:
-        kept_image = _blank_rejected(image, masks, reasons, group)
-
-    objects = []
-    for index, (category, prompt) in enumerate(zip(canvas.categories, canvas.prompts, strict=True)):
-        if reasons[index]:
-            mask, thumbnail = None, crops[index]
-        else:
-            mask, thumbnail = np.zeros(image.shape[:2], bool), None
-            mask[regions[index].slices] = masks[index]
-        objects.append(ObjectResult(category.id, prompt.text, mask, reasons[index], thumbnail))
-    return CanvasResult(group.describe(canvas), kept_image, tuple(objects))
-
-
-def _blank_rejected(
-    image: np.ndarray, masks: Sequence[np.ndarray], reasons: Sequence[str], group: Group
-) -> np.ndarray:
-    """Fill the regions of rejected objects, up to the masks of the objects that stay."""
-    regions = group.layout.regions
-    kept = np.zeros(image.shape[:2], bool)
-    for region, mask, reason in zip(regions, masks, reasons, strict=True):
-        if not reason:
-            kept[region.slices] |= mask
-    for region, reason in zip(regions, reasons, strict=True):
-        if reason:
-            area = np.zeros_like(kept)
-            area[region.slices] = ~kept[region.slices]
-            image = blank(image, area)
-    return image
 
 
 def _run_groups(plan: Plan, pipeline: MosaicPipeline, store: DatasetStore, device: str) -> Path:

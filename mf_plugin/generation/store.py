@@ -32,7 +32,7 @@ from mf_plugin.generation.records import (
     to_annotations,
     to_manifest_line,
 )
-from mf_plugin.lvis.io import write_json_atomic
+from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class DatasetStore:
         for canvas in canvases:
             record, jpeg = encode_canvas(canvas, self.jpeg_quality)
             if jpeg is not None:
-                _write_atomic(self.folder / record["file_name"], jpeg)
+                write_bytes_atomic(self.folder / record["file_name"], jpeg)
             records.append(record)
         content = {"canvases": records, "environment": self.environment, "seconds": seconds}
         write_json_atomic(self._path(group), content)
@@ -209,8 +209,8 @@ class DatasetStore:
         gallery = render_gallery(records, self.categories, dataset)
         annotations = to_annotations(records, self.categories)
         write_json_atomic(self.folder / "annotations.json", annotations)
-        _write_atomic(self.folder / "manifest.jsonl", manifest.encode())
-        _write_atomic(self.folder / "gallery.html", gallery.encode())
+        write_bytes_atomic(self.folder / "manifest.jsonl", manifest.encode())
+        write_bytes_atomic(self.folder / "gallery.html", gallery.encode())
         run = {**run, "group_seconds": round(seconds, 3)}
         write_json_atomic(self.folder / "run.json", run, indent=1)
         write_json_atomic(self.folder / DATASET, dataset, indent=1)
@@ -257,13 +257,3 @@ def remove_dataset(folder: Path) -> None:
     if [path.name for path in folder.iterdir()] in ([], [_LOCK]):
         (folder / _LOCK).unlink(missing_ok=True)
         folder.rmdir()
-
-
-def _write_atomic(path: Path, data: bytes) -> None:
-    """All of it or nothing: a temporary file beside it, flushed to the disk, renamed."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

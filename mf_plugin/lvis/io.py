@@ -46,22 +46,30 @@ def read_lvis(path: str | Path) -> dict[str, Any]:
 
 
 def write_json_atomic(path: str | Path, data: Any, *, indent: int | None = None) -> None:
-    """Write ``data`` as json so that ``path`` is whole or untouched, whenever the power fails.
+    """Write ``data`` as json, with ``write_bytes_atomic``.
+
+    Raises:
+        OSError: the folder cannot be written.
+        ValueError: the data holds NaN or infinity, which json does not have.
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
+    write_bytes_atomic(path, f"{text}\n".encode())
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Write a file so that it is whole or untouched, whenever the power fails.
 
     The temporary file has a fixed name beside ``path``, so that a run that was killed leaves
     nothing behind once it is repeated; one writer at a time.
 
     Raises:
         OSError: the folder cannot be written.
-        ValueError: the data holds NaN or infinity, which json does not have.
     """
     path = Path(path)
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.write("\n")
+        with open(temporary, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

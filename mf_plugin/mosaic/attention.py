@@ -11,7 +11,7 @@ the latent size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
+from mf_plugin.mosaic.prompts import Prompt, subject_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +53,17 @@ class AttentionConfig:
         """Whether the sampler's step number ``step`` (from 0) is read."""
         first, end = self.steps
         return step >= first and (end is None or step < end)
+
+
+@dataclass(frozen=True)
+class RegionAttention:
+    """What was read for one region.
+
+    maps: {scale: float32[h, w]}, the mean of the subject's cross-attention over heads, layers and
+        steps; scale = latent side / map side: 1, 2, 4.
+    """
+
+    maps: Mapping[int, npt.NDArray[np.float32]]
 
 
 class AttentionSums:
@@ -91,9 +103,8 @@ class AttentionSums:
             self._sums[scale] = subject
             self._counts[scale] = 1
 
-    def maps(self) -> list[dict[int, npt.NDArray[np.float32]]]:
-        """Per row {scale: float32[h, w]}: means over heads, layers and steps, in reading order of
-        the map."""
+    def results(self) -> list[RegionAttention]:
+        """Per row, what has been read."""
         means = {
             scale: (total / self._counts[scale])
             .cpu()
@@ -101,7 +112,10 @@ class AttentionSums:
             .reshape(-1, *map_size(self.latent_size, scale))
             for scale, total in sorted(self._sums.items())
         }
-        return [{scale: mean[row] for scale, mean in means.items()} for row in range(self.rows)]
+        return [
+            RegionAttention({scale: mean[row] for scale, mean in means.items()})
+            for row in range(self.rows)
+        ]
 
 
 def map_size(latent_size: tuple[int, int], scale: int) -> tuple[int, int]:
@@ -134,12 +148,13 @@ class SubjectAttention:
 
     Args:
         unet: a UNet2DConditionModel.
-        blocks: parts of the U-Net to read, of "down", "mid" and "up".
+        config: what is read.
     """
 
-    def __init__(self, unet: Any, blocks: Sequence[str] = ("down", "up")) -> None:
+    def __init__(self, unet: Any, config: AttentionConfig | None = None) -> None:
         self._unet = unet
-        self._prefixes = tuple(f"{block}_block" for block in blocks)
+        self._config = config or AttentionConfig()
+        self._prefixes = tuple(f"{block}_block" for block in self._config.blocks)
         self._originals: dict[str, Any] = {}
         self.sums: AttentionSums | None = None
 
@@ -157,6 +172,22 @@ class SubjectAttention:
 
     def __exit__(self, *exception: object) -> None:
         self._unet.set_attn_processor(self._originals)
+
+    def make_sums(
+        self,
+        tokenizer: Any,
+        prompts: Sequence[Prompt],
+        num_keys: int,
+        latent_size: tuple[int, int],
+        device: Any = "cpu",
+    ) -> AttentionSums:
+        """Empty sums for rows of ``prompts``, each encoded to ``num_keys`` tokens."""
+        weights = require("torch", "diffusion").zeros(len(prompts), num_keys)
+        for row, prompt in enumerate(prompts):
+            positions = subject_tokens(tokenizer, prompt)
+            positions = positions[-1:] if self._config.tokens == "last" else positions
+            weights[row, positions] = 1 / len(positions)
+        return AttentionSums(weights.to(device), latent_size)
 
     @contextmanager
     def recording(self, sums: AttentionSums | None) -> Iterator[None]:

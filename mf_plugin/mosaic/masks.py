@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mf_plugin.errors import InputError
+from mf_plugin.mosaic.attention import RegionAttention
 from mf_plugin.mosaic.bilateral import BilateralConfig, solve_bilateral
 from mf_plugin.mosaic.layout import MosaicLayout, region_weights
 
@@ -51,14 +52,14 @@ class MaskConfig:
 
 
 def attention_to_mask(
-    maps: Mapping[int, npt.NDArray[np.floating]],
+    attention: RegionAttention,
     region_image: npt.NDArray[np.uint8],
     config: MaskConfig,
 ) -> Mask:
     """The mask of a region's object.
 
     Args:
-        maps: {scale: float[h', w']} of the region, as in MosaicOutput.attention.
+        attention: of the region, as in MosaicOutput.attention.
         region_image: uint8[h, w, 3], RGB.
         config: scales, threshold, solver.
 
@@ -68,7 +69,7 @@ def attention_to_mask(
     Raises:
         InputError: a scale of the config is not among the maps, or a map is not finite.
     """
-    heat = merge_scales(maps, region_image.shape[:2], config.scales)
+    heat = merge_scales(attention.maps, region_image.shape[:2], config.scales)
     return solve_bilateral(
         threshold_map(heat, config.threshold), region_image, config.bilateral, config.solver_rounds
     )

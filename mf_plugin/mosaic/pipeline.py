@@ -24,7 +24,12 @@ from tqdm import tqdm
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
-from mf_plugin.mosaic.attention import AttentionConfig, AttentionSums, SubjectAttention
+from mf_plugin.mosaic.attention import (
+    AttentionConfig,
+    AttentionSums,
+    RegionAttention,
+    SubjectAttention,
+)
 from mf_plugin.mosaic.components import (
     generator_argument,
     hash_weights,
@@ -32,12 +37,10 @@ from mf_plugin.mosaic.components import (
     make_scheduler,
 )
 from mf_plugin.mosaic.layout import MosaicLayout, blending_weights, check_layout, check_multiple
-from mf_plugin.mosaic.prompts import Prompt, subject_tokens
+from mf_plugin.mosaic.prompts import Prompt
 
 if TYPE_CHECKING:
     import torch
-
-AttentionMaps = dict[int, npt.NDArray[np.float32]]
 
 _DECODED_PIXELS = 1024 * 1024  # the VAE decodes as many canvases at once as have this many pixels
 
@@ -47,13 +50,13 @@ class MosaicOutput:
     """What one call of MosaicPipeline gives.
 
     images: uint8[B, H, W, 3], RGB.
-    attention: [canvas][region] -> {scale: float32[h, w]}; scale = latent side / map side: 1, 2, 4.
+    attention: [canvas][region].
     latents: float32[B, C, H / f, W / f], denoised; ``MosaicPipeline.decode`` gives the pixels
         before quantisation.
     """
 
     images: npt.NDArray[np.uint8]
-    attention: list[list[AttentionMaps]]
+    attention: list[list[RegionAttention]]
     latents: torch.Tensor
 
 
@@ -160,9 +163,9 @@ class MosaicPipeline:
         )
         canvas = layout.to_latent(self.vae_factor)
 
-        with torch.no_grad(), SubjectAttention(self.unet, attention.blocks) as reader:
+        with torch.no_grad(), SubjectAttention(self.unet, attention) as reader:
             # 2. Encode the prompts; regions of equal latent shape share a batch.
-            batches = self._make_batches(canvas, prompts, guidance, negative_prompt, attention)
+            batches = self._make_batches(reader, canvas, prompts, guidance, negative_prompt)
             weights = [
                 torch.from_numpy(weight).to(self.device, torch.float32)
                 for weight in blending_weights(canvas)
@@ -200,7 +203,7 @@ class MosaicPipeline:
             # 5. Pixels, and a map for each region.
             images = (self.decode(latents) * 255).round().astype(np.uint8)
         return MosaicOutput(
-            images, _arrange_maps(batches, len(seeds), len(layout.regions)), latents.cpu()
+            images, _arrange_attention(batches, len(seeds), len(layout.regions)), latents.cpu()
         )
 
     def check_inputs(
@@ -259,8 +262,8 @@ class MosaicPipeline:
         steps: int,
         read_steps: Sequence[int],
         attention: AttentionConfig | None = None,
-    ) -> list[AttentionMaps]:
-        """The attention maps of given images: noised to some of the sampler's steps, as in image-
+    ) -> list[RegionAttention]:
+        """The attention of given images: noised to some of the sampler's steps, as in image-
         to-image.
 
         Args:
@@ -272,7 +275,7 @@ class MosaicPipeline:
             attention: blocks and tokens to read (its ``steps`` play no part here).
 
         Returns:
-            Per image {scale: float32[h, w]}, as in MosaicOutput.
+            One for each image, as in MosaicOutput.
         """
         torch = require("torch", "diffusion")
         attention = attention or AttentionConfig()
@@ -288,7 +291,7 @@ class MosaicPipeline:
                 f"read_steps is {list(read_steps)}; expected numbers from 0 to {steps - 1}"
             )
 
-        with torch.no_grad(), SubjectAttention(self.unet, attention.blocks) as reader:
+        with torch.no_grad(), SubjectAttention(self.unet, attention) as reader:
             pixels = torch.from_numpy(images.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
             clean = (
                 self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mode().float()
@@ -296,8 +299,8 @@ class MosaicPipeline:
             clean = clean * self.vae.config.scaling_factor
             generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
             context = self._encode([prompt.text for prompt in prompts])
-            token_weights = self._token_weights(prompts, context.shape[1], attention.tokens)
-            sums = AttentionSums(token_weights, (clean.shape[-2], clean.shape[-1]))
+            size = (clean.shape[-2], clean.shape[-1])
+            sums = reader.make_sums(self.tokenizer, prompts, context.shape[1], size, self.device)
             with reader.recording(sums):
                 for step in read_steps:
                     noise = torch.cat(
@@ -311,15 +314,15 @@ class MosaicPipeline:
                     )
                     noisy = self.scheduler.scale_model_input(noisy, time)
                     self.unet(noisy.to(self.unet.dtype), time, encoder_hidden_states=context)
-        return sums.maps()
+        return sums.results()
 
     def _make_batches(
         self,
+        reader: SubjectAttention,
         canvas: MosaicLayout,
         prompts: Sequence[Sequence[Prompt]],
         guidance: float,
         negative_prompt: str,
-        attention: AttentionConfig,
     ) -> list[_Batch]:
         torch = require("torch", "diffusion")
         by_shape: dict[tuple[int, int], list[int]] = {}
@@ -332,9 +335,7 @@ class MosaicPipeline:
         for shape, indices in by_shape.items():
             rows = [regions[index] for index in indices for regions in prompts]
             context = torch.stack([encoded[prompt.text] for prompt in rows])
-            sums = AttentionSums(
-                self._token_weights(rows, context.shape[1], attention.tokens), shape
-            )
+            sums = reader.make_sums(self.tokenizer, rows, context.shape[1], shape, self.device)
             if unconditional is not None:
                 context = torch.cat([unconditional.expand(len(rows), -1, -1), context])
             batches.append(_Batch(indices, context, sums))
@@ -343,15 +344,6 @@ class MosaicPipeline:
     def _encode(self, texts: list[str]) -> torch.Tensor:
         """[N, K, E] text embeddings."""
         return self.components.encode_prompt(texts, self.device, 1, False)[0]
-
-    def _token_weights(self, prompts: Sequence[Prompt], length: int, tokens: str) -> torch.Tensor:
-        """float32[N, K]: equal parts for the tokens of each prompt's subject, adding up to 1."""
-        weights = require("torch", "diffusion").zeros(len(prompts), length)
-        for row, prompt in enumerate(prompts):
-            positions = subject_tokens(self.tokenizer, prompt)
-            positions = positions[-1:] if tokens == "last" else positions
-            weights[row, positions] = 1 / len(positions)
-        return weights.to(self.device)
 
     def _predict(
         self,
@@ -377,12 +369,12 @@ class MosaicPipeline:
         return output.unflatten(0, (len(batch.regions), -1))
 
 
-def _arrange_maps(batches: list[_Batch], canvases: int, regions: int) -> list[list[AttentionMaps]]:
-    """Maps in the batches' row order -> [canvas][region]."""
-    arranged: list[list[AttentionMaps]] = [[{} for _ in range(regions)] for _ in range(canvases)]
+def _arrange_attention(
+    batches: list[_Batch], canvases: int, regions: int
+) -> list[list[RegionAttention]]:
+    """What the batches read, in their row order -> [canvas][region]."""
+    arranged: dict[tuple[int, int], RegionAttention] = {}
     for batch in batches:
-        maps = iter(batch.sums.maps())
-        for region in batch.regions:
-            for canvas in range(canvases):
-                arranged[canvas][region] = next(maps)
-    return arranged
+        order = [(canvas, region) for region in batch.regions for canvas in range(canvases)]
+        arranged.update(zip(order, batch.sums.results(), strict=True))
+    return [[arranged[canvas, region] for region in range(regions)] for canvas in range(canvases)]

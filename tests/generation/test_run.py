@@ -23,12 +23,14 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from mf_plugin.errors import InputError  # noqa: E402
+from mf_plugin.generation.assemble import assemble_canvas  # noqa: E402
 from mf_plugin.generation.config import GenerationConfig, load_generation_config  # noqa: E402
 from mf_plugin.generation.filters import FilterConfig  # noqa: E402
 from mf_plugin.generation.plan import make_plan  # noqa: E402
-from mf_plugin.generation.run import assemble_canvas, generate, preview  # noqa: E402
+from mf_plugin.generation.run import generate, preview  # noqa: E402
 from mf_plugin.generation.store import remove_dataset  # noqa: E402
 from mf_plugin.lvis.io import read_lvis, validate_lvis  # noqa: E402
+from mf_plugin.mosaic.attention import RegionAttention  # noqa: E402
 from mf_plugin.mosaic.masks import MaskConfig  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,10 +166,10 @@ def kill_after_groups(groups: int, folder: Path, command: list[str]) -> bool:
 # --- what becomes of rejected objects, on hand-made pixels and attention ---
 
 
-def square(size: int, top: int, left: int, side: int) -> dict[int, np.ndarray]:
+def square(size: int, top: int, left: int, side: int) -> RegionAttention:
     heat = np.zeros((size, size), np.float32)
     heat[top : top + side, left : left + side] = 1
-    return {1: heat}
+    return RegionAttention({1: heat})
 
 
 @pytest.fixture
@@ -182,7 +184,7 @@ def two_good_two_bad(make_config, vocabulary):
     )
     group = make_plan(config, vocabulary).groups[0]
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    empty = {1: np.zeros((32, 32), np.float32)}
+    empty = RegionAttention({1: np.zeros((32, 32), np.float32)})
     attention = [square(32, 8, 8, 16), empty, empty, square(32, 4, 4, 20)]
     return image, attention, group, config
 
@@ -217,8 +219,8 @@ def test_overlapping_objects_share_no_pixel_and_blanking_spares_them(two_good_tw
     image, _, _, config = two_good_two_bad
     config = dataclasses.replace(config, overlap=(16, 16))
     group = make_plan(config, vocabulary).groups[0]
-    full = {1: np.pad(np.ones((36, 36), np.float32), 2)}
-    empty = {1: np.zeros((40, 40), np.float32)}
+    full = RegionAttention({1: np.pad(np.ones((36, 36), np.float32), 2)})
+    empty = RegionAttention({1: np.zeros((40, 40), np.float32)})
     result = assemble_canvas(image, [full, full, empty, full], group, group.canvases[0], config)
     masks = [obj.mask for obj in result.objects if not obj.reason]
     assert len(masks) == 3 and np.sum(masks, axis=0).max() == 1

@@ -46,9 +46,9 @@ def test_sums_are_means_over_heads_layers_and_steps():
     head_1 = [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]
     head_2 = [[0.0, 1.0, 0.0], [0.5, 0.25, 0.25]]
     sums.add(torch.tensor([[head_1, head_2]]))
-    assert sums.maps()[0][1].tolist() == [[0.25, 0.375]]
+    assert sums.results()[0].maps[1].tolist() == [[0.25, 0.375]]
     sums.add(torch.zeros(1, 2, 2, 3))
-    assert sums.maps()[0][1].tolist() == [[0.125, 0.1875]]
+    assert sums.results()[0].maps[1].tolist() == [[0.125, 0.1875]]
 
 
 def unet_inputs(rows, size, seed=0):
@@ -99,12 +99,12 @@ def test_streamed_maps_equal_the_mean_of_stored_ones(pipeline, size):
         kept.setdefault(map_scale(size, subject.shape[1]), []).append(subject)
     # 3 steps of 1 layer down and 2 up at each of the two resolutions.
     assert {scale: len(maps) for scale, maps in kept.items()} == {1: 9, 2: 9}
-    maps = sums.maps()
+    results = sums.results()
     for scale, expected in kept.items():
         mean = torch.stack(expected).mean(0).reshape(2, *map_size(size, scale))
         assert mean.std() > 0.01  # there is something to compare
         for row in range(2):
-            assert maps[row][scale] == pytest.approx(mean[row].numpy(), abs=1e-5)
+            assert results[row].maps[scale] == pytest.approx(mean[row].numpy(), abs=1e-5)
 
 
 def test_reading_changes_neither_the_output_nor_the_processors(pipeline):
@@ -114,7 +114,7 @@ def test_reading_changes_neither_the_output_nor_the_processors(pipeline):
     sample, context = (x.double() for x in unet_inputs(3, (8, 8)))
     with torch.no_grad():
         plain = unet(sample, 10, encoder_hidden_states=context).sample
-        with SubjectAttention(unet, ("down", "mid", "up")) as reader:
+        with SubjectAttention(unet, AttentionConfig(("down", "mid", "up"))) as reader:
             changed = {name for name, p in unet.attn_processors.items() if p is not before[name]}
             assert changed == {name for name in before if "attn2" in name}
             idle = unet(sample, 10, encoder_hidden_states=context).sample

@@ -5,6 +5,7 @@ import pytest
 
 from mf_plugin.errors import InputError
 from mf_plugin.mosaic.layout import MosaicLayout, Region
+from mf_plugin.mosaic.attention import RegionAttention
 from mf_plugin.mosaic.masks import (
     MaskConfig,
     attention_to_mask,
@@ -48,7 +49,7 @@ def test_mask_of_a_blob(rounds):
     image = np.zeros((64, 64, 3), dtype=np.uint8)
     image[16:48, 16:48] = (220, 40, 40)
     config = MaskConfig(solver_rounds=rounds)
-    mask = attention_to_mask({1: blob(16), 2: blob(8), 4: blob(4)}, image, config)
+    mask = attention_to_mask(RegionAttention({1: blob(16), 2: blob(8), 4: blob(4)}), image, config)
     truth = image[..., 0] > 0
     assert mask.dtype == bool and mask.shape == (64, 64)
     iou = (mask & truth).sum() / (mask | truth).sum()
@@ -59,15 +60,15 @@ def test_no_attention_no_mask():
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     for value in (0, 0.5):
         maps = {1: np.full((4, 4), value), 2: np.full((2, 2), value)}
-        assert not attention_to_mask(maps, image, MaskConfig()).any()
+        assert not attention_to_mask(RegionAttention(maps), image, MaskConfig()).any()
 
 
 def test_bad_maps_and_numbers_are_named():
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     with pytest.raises(InputError, match=r"mask scale 4: the model has attention at \[1, 2\]"):
-        attention_to_mask({1: blob(4), 2: blob(4)}, image, MaskConfig(scales=(4,)))
+        attention_to_mask(RegionAttention({1: blob(4), 2: blob(4)}), image, MaskConfig(scales=(4,)))
     with pytest.raises(InputError, match="attention at scale 1 is not finite"):
-        attention_to_mask({1: np.full((4, 4), np.nan)}, image, MaskConfig(scales=(1,)))
+        attention_to_mask(RegionAttention({1: np.full((4, 4), np.nan)}), image, MaskConfig(scales=(1,)))
     with pytest.raises(InputError, match="mask threshold is 'mean'; expected 'otsu'"):
         MaskConfig(threshold="mean")
     with pytest.raises(InputError, match="mask threshold is 1.5"):

@@ -99,8 +99,8 @@ def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch(pipeline, two_r
         alone = pipeline(two_regions, [prompts], seeds=[index + 1], **options)
         assert (together.latents[index] - alone.latents[0]).abs().max() < 1e-4
         for region in range(2):
-            for scale, values in alone.attention[0][region].items():
-                assert together.attention[index][region][scale] == pytest.approx(values, abs=1e-5)
+            for scale, values in alone.attention[0][region].maps.items():
+                assert together.attention[index][region].maps[scale] == pytest.approx(values, abs=1e-5)
     assert (together.latents[0] - together.latents[1]).abs().max() > 0.1
 
 
@@ -121,7 +121,7 @@ def test_equal_regions_share_a_call_and_maps_find_their_region(pipeline, cat, to
     assert calls == [(8, 4, 16, 16), (4, 4, 16, 8)] * 2
     for canvas in range(2):
         for index, size in enumerate([(16, 16), (16, 8), (16, 16)]):
-            maps = output.attention[canvas][index]
+            maps = output.attention[canvas][index].maps
             assert {scale: m.shape for scale, m in maps.items()} == {
                 1: size,
                 2: (size[0] // 2, size[1] // 2),
@@ -129,24 +129,24 @@ def test_equal_regions_share_a_call_and_maps_find_their_region(pipeline, cat, to
             assert all(m.dtype == np.float32 for m in maps.values())
     swapped = pipeline(layout, prompts[::-1], seeds=[2, 1], steps=2, guidance=3.0)
     for index in range(3):
-        assert swapped.attention[1][index][1] == pytest.approx(
-            output.attention[0][index][1], abs=1e-5
+        assert swapped.attention[1][index].maps[1] == pytest.approx(
+            output.attention[0][index].maps[1], abs=1e-5
         )
-    assert np.abs(output.attention[0][0][1] - output.attention[0][2][1]).max() > 1e-3
+    assert np.abs(output.attention[0][0].maps[1] - output.attention[0][2].maps[1]).max() > 1e-3
 
 
 def test_latents_that_the_unet_cannot_halve_evenly(pipeline, cat):
     layout = MosaicLayout(30, 42, (Region(0, 0, 30, 42),))
     output = pipeline(layout, [[cat]], seeds=[0], steps=1, guidance=2.0)
     assert output.images.shape == (1, 30, 42, 3) and output.images.dtype == np.uint8
-    assert {s: m.shape for s, m in output.attention[0][0].items()} == {1: (15, 21), 2: (8, 11)}
+    assert {s: m.shape for s, m in output.attention[0][0].maps.items()} == {1: (15, 21), 2: (8, 11)}
 
 
 def test_attention_settings(pipeline, towel):
     def maps(**settings):
         config = AttentionConfig(**settings)
         output = pipeline(ONE, [[towel]], seeds=[4], steps=3, guidance=4.0, attention=config)
-        return output.attention[0][0]
+        return output.attention[0][0].maps
 
     everything, first, rest = maps(), maps(steps=(0, 1)), maps(steps=(1, None))
     assert everything[1] == pytest.approx((first[1] + 2 * rest[1]) / 3, abs=1e-5)
@@ -177,9 +177,9 @@ def test_half_precision(model_folder, cat):
 def test_attend_reads_the_attention_of_given_images(pipeline, cat, towel):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), dtype=np.uint8)
     maps = pipeline.attend(images, [cat, towel], seeds=[1, 2], steps=10, read_steps=[3, 8])
-    assert [{s: m.shape for s, m in row.items()} for row in maps] == [{1: (16, 24), 2: (8, 12)}] * 2
+    assert [{s: m.shape for s, m in row.maps.items()} for row in maps] == [{1: (16, 24), 2: (8, 12)}] * 2
     alone = pipeline.attend(images[1:], [towel], seeds=[2], steps=10, read_steps=[3, 8])
-    assert maps[1][1] == pytest.approx(alone[0][1], abs=1e-5)
+    assert maps[1].maps[1] == pytest.approx(alone[0].maps[1], abs=1e-5)
     with pytest.raises(InputError, match=r"read_steps is \[10\]; expected numbers from 0 to 9"):
         pipeline.attend(images, [cat, towel], seeds=[1, 2], steps=10, read_steps=[10])
 
@@ -189,7 +189,7 @@ def test_attend_works_with_schedulers_that_count_their_steps(model_folder, cat):
     image = np.zeros((1, 16, 16, 3), dtype=np.uint8)
     options = dict(seeds=[1], steps=10)
     after_another = pipeline.attend(image, [cat], read_steps=[2, 2], **options)
-    assert len(after_another) == 1 and np.isfinite(after_another[0][1]).all()
+    assert len(after_another) == 1 and np.isfinite(after_another[0].maps[1]).all()
 
 
 @pytest.mark.parametrize(

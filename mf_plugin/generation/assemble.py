@@ -1,0 +1,82 @@
+"""From a canvas's pixels and attention to its kept objects: masks, filters, rejection.
+
+A rejected object costs its region alone (policy "region") or, as published, its canvas ("image").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mf_plugin.generation.config import GenerationConfig
+from mf_plugin.generation.filters import blank, filter_mask
+from mf_plugin.generation.plan import Canvas, Group
+from mf_plugin.generation.records import CanvasResult, ObjectResult
+from mf_plugin.mosaic.attention import RegionAttention
+from mf_plugin.mosaic.masks import attention_to_mask, make_disjoint
+
+IMAGE_REJECTED = "image_rejected"  # the object is good, another one of its canvas is not
+
+
+def assemble_canvas(
+    image: np.ndarray,
+    attention: Sequence[RegionAttention],
+    group: Group,
+    canvas: Canvas,
+    config: GenerationConfig,
+) -> CanvasResult:
+    """The kept and the rejected objects of a canvas.
+
+    Args:
+        image: uint8[H, W, 3].
+        attention: of each region.
+    """
+    regions = group.layout.regions
+    crops = [image[region.slices] for region in regions]
+
+    # 1. A mask for each region, reduced to its plausible component.
+    masks, reasons = [], []
+    for crop, read in zip(crops, attention, strict=True):
+        mask, reason = filter_mask(attention_to_mask(read, crop, config.mask), config.filters)
+        masks.append(mask & (reason == ""))
+        reasons.append(reason)
+
+    # 2. No two objects share a pixel; what that leaves of an object must still be plausible.
+    for index, mask in enumerate(make_disjoint(masks, group.layout)):
+        if not reasons[index]:
+            masks[index], reasons[index] = filter_mask(mask, config.filters)
+
+    # 3. What a rejected object does to its canvas.
+    if config.reject == "image" and any(reasons):
+        kept_image = None
+        reasons = [reason or IMAGE_REJECTED for reason in reasons]
+    else:
+        kept_image = _blank_rejected(image, masks, reasons, group)
+
+    objects = []
+    for index, (category, prompt) in enumerate(zip(canvas.categories, canvas.prompts, strict=True)):
+        if reasons[index]:
+            mask, thumbnail = None, crops[index]
+        else:
+            mask, thumbnail = np.zeros(image.shape[:2], bool), None
+            mask[regions[index].slices] = masks[index]
+        objects.append(ObjectResult(category.id, prompt.text, mask, reasons[index], thumbnail))
+    return CanvasResult(group.describe(canvas), kept_image, tuple(objects))
+
+
+def _blank_rejected(
+    image: np.ndarray, masks: Sequence[np.ndarray], reasons: Sequence[str], group: Group
+) -> np.ndarray:
+    """Fill the regions of rejected objects, up to the masks of the objects that stay."""
+    regions = group.layout.regions
+    kept = np.zeros(image.shape[:2], bool)
+    for region, mask, reason in zip(regions, masks, reasons, strict=True):
+        if not reason:
+            kept[region.slices] |= mask
+    for region, reason in zip(regions, reasons, strict=True):
+        if reason:
+            area = np.zeros_like(kept)
+            area[region.slices] = ~kept[region.slices]
+            image = blank(image, area)
+    return image
