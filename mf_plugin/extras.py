@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 
 
@@ -20,6 +21,9 @@ def require(module: str, extra: str) -> ModuleType:
     Raises:
         MissingExtra: one line that names the extra to install.
     """
+    loaded = sys.modules.get(module)  # torch.compile can follow this, and no import
+    if loaded is not None:
+        return loaded
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

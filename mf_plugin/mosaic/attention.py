@@ -3,7 +3,8 @@
 MosaicFusion, section 3.3, and Prompt-to-Prompt: per resolution, the mean over heads, layers (down
 and up blocks) and steps of the attention that each place pays to the subject's tokens. The softmax
 runs over all keys; of its result only the subject's columns of the conditional rows are added to a
-running sum, so memory does not grow with steps, layers or tokens.
+running sum, so memory does not grow with steps, layers or tokens. ``refined_sums`` reads more, where
+it is asked for.
 
 Shapes: N rows (canvases x regions of one latent shape), K text tokens, T places of a map, (h, w)
 the latent size.
@@ -21,7 +22,9 @@ import numpy.typing as npt
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
+from mf_plugin.mosaic.processors import AffinityProcessor, SubjectProcessor
 from mf_plugin.mosaic.prompts import Prompt, subject_tokens
+from mf_plugin.mosaic.refined_sums import RefinedMaps, RefinedSums
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +39,20 @@ class AttentionConfig:
     blocks: parts of the U-Net, of "down", "mid" and "up" (paper: down and up).
     steps: [first, end) of the sampler's steps; None is the last one (paper: all).
     tokens: "all" of the subject's tokens in equal parts, or the "last" one alone (paper).
+    refined: whether to read, besides, what refined masks need (``refined_sums``).
+    propagation: of refined masks, the share of a place's heat that comes from the places that it
+        attends to; from 0 to below 1.
+    affinity_places: of refined masks, the most places of a map at which self-attention is read: the
+        finest resolution below is taken, 24 x 32 for a region of 384 x 512 pixels and Stable
+        Diffusion 1.x. A row holds the square of it.
     """
 
     blocks: tuple[str, ...] = ("down", "up")
     steps: tuple[int, int | None] = (0, None)
     tokens: str = "all"
+    refined: bool = False
+    propagation: float = 0.6
+    affinity_places: int = 1024
 
     def __post_init__(self) -> None:
         unknown = [block for block in self.blocks if block not in _BLOCKS]
@@ -48,6 +60,14 @@ class AttentionConfig:
             raise InputError(f"attention blocks are {self.blocks!r}; expected some of {_BLOCKS}")
         if self.tokens not in ("all", "last"):
             raise InputError(f"attention tokens is {self.tokens!r}; expected 'all' or 'last'")
+        if not 0 <= self.propagation < 1:
+            raise InputError(
+                f"attention propagation is {self.propagation}; expected 0 <= number < 1"
+            )
+        if self.affinity_places < 1:
+            raise InputError(
+                f"attention affinity_places is {self.affinity_places}; expected at least 1"
+            )
 
     def reads_step(self, step: int) -> bool:
         """Whether the sampler's step number ``step`` (from 0) is read."""
@@ -61,9 +81,11 @@ class RegionAttention:
 
     maps: {scale: float32[h, w]}, the mean of the subject's cross-attention over heads, layers and
         steps; scale = latent side / map side: 1, 2, 4.
+    refined: the heat of refined masks; None unless AttentionConfig.refined asked for it.
     """
 
     maps: Mapping[int, npt.NDArray[np.float32]]
+    refined: RefinedMaps | None = None
 
 
 class AttentionSums:
@@ -72,13 +94,24 @@ class AttentionSums:
     Args:
         token_weights: float[N, K], what each token's attention counts; a row adds up to 1.
         latent_size: (h, w) of the latents that the U-Net sees.
+        refined: empty sums of refined masks; None reads nothing for them.
+        propagation: as in AttentionConfig.
     """
 
-    def __init__(self, token_weights: torch.Tensor, latent_size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        token_weights: torch.Tensor,
+        latent_size: tuple[int, int],
+        refined: RefinedSums | None = None,
+        propagation: float = 0.6,
+    ) -> None:
         self.token_weights = token_weights
         self.latent_size = latent_size
+        self.refined = refined
+        self._propagation = propagation
         self._sums: dict[int, torch.Tensor] = {}
         self._counts: dict[int, int] = {}
+        self._pending: list[tuple[torch.Tensor, ...]] = []
 
     @property
     def rows(self) -> int:
@@ -86,22 +119,38 @@ class AttentionSums:
 
     @property
     def numel(self) -> int:
-        """Numbers held: one per row and place of each resolution."""
-        return sum(total.numel() for total in self._sums.values())
+        """Numbers held: one per row and place of each resolution, and those of ``refined``."""
+        held = sum(total.numel() for total in self._sums.values())
+        return held if self.refined is None else held + self.refined.numel
 
     def add(self, probabilities: torch.Tensor) -> None:
-        """Add one layer's attention at one step: [N, heads, T, K], softmax already taken over K."""
+        """Add one layer's attention at one step: [N, heads, T, K], softmax already taken over K.
+
+        A compiled U-Net only appends to an empty list, so that its graph does not depend on what
+        has been read before; ``fold`` sums it up after the call.
+        """
         rows, heads, places, keys = probabilities.shape
         weights = self.token_weights.to(probabilities.dtype).unsqueeze(-1)
         subject = probabilities.reshape(rows, heads * places, keys) @ weights
         subject = subject.float().view(rows, heads, places).mean(dim=1)
-        scale = map_scale(self.latent_size, places)
-        if scale in self._sums:
-            self._sums[scale] += subject
-            self._counts[scale] += 1
-        else:
-            self._sums[scale] = subject
-            self._counts[scale] = 1
+        refined = () if self.refined is None else self.refined.weigh(probabilities)
+        self._pending.append((subject, *refined))
+        if not require("torch", "diffusion").compiler.is_compiling():
+            self.fold()
+
+    def fold(self) -> None:
+        """Add what a compiled call has read to the sums."""
+        for subject, *refined in self._pending:
+            scale = map_scale(self.latent_size, subject.shape[1])
+            if scale in self._sums:
+                self._sums[scale] += subject
+                self._counts[scale] += 1
+            else:
+                self._sums[scale] = subject
+                self._counts[scale] = 1
+            if self.refined is not None:
+                self.refined.add(scale, *refined)
+        self._pending.clear()
 
     def results(self) -> list[RegionAttention]:
         """Per row, what has been read."""
@@ -112,8 +161,12 @@ class AttentionSums:
             .reshape(-1, *map_size(self.latent_size, scale))
             for scale, total in sorted(self._sums.items())
         }
+        refined: list[RefinedMaps] | list[None] = [None] * self.rows
+        if self.refined is not None:
+            sizes = {scale: map_size(self.latent_size, scale) for scale in means}
+            refined = self.refined.results(sizes, self._propagation)
         return [
-            RegionAttention({scale: mean[row] for scale, mean in means.items()})
+            RegionAttention({scale: mean[row] for scale, mean in means.items()}, refined[row])
             for row in range(self.rows)
         ]
 
@@ -141,10 +194,10 @@ def map_scale(latent_size: tuple[int, int], places: int) -> int:
 
 
 class SubjectAttention:
-    """Context manager: puts reading processors on a U-Net's cross-attention and takes them off
-    again.
+    """Context manager: puts reading processors on a U-Net's attention and takes them off again.
 
-    Outside ``recording`` the U-Net runs on the processors that it had; self-attention always does.
+    Outside ``recording`` the U-Net runs on the processors that it had. Self-attention always does,
+    but for refined masks at one resolution.
 
     Args:
         unet: a UNet2DConditionModel.
@@ -161,12 +214,18 @@ class SubjectAttention:
     def __enter__(self) -> SubjectAttention:
         self._originals = dict(self._unet.attn_processors)
         read = {
-            name: _SubjectProcessor(processor, self)
+            name: SubjectProcessor(processor, self)
             for name, processor in self._originals.items()
             if name.startswith(self._prefixes) and name.endswith("attn2.processor")
         }
         if not read:
             raise InputError(f"the U-Net has no cross-attention in {self._prefixes}; expected some")
+        if self._config.refined:
+            scales = self._self_attention_scales()
+            read |= {
+                name: AffinityProcessor(self._originals[name], self, scale)
+                for name, scale in scales.items()
+            }
         self._unet.set_attn_processor({**self._originals, **read})
         return self
 
@@ -183,11 +242,46 @@ class SubjectAttention:
     ) -> AttentionSums:
         """Empty sums for rows of ``prompts``, each encoded to ``num_keys`` tokens."""
         weights = require("torch", "diffusion").zeros(len(prompts), num_keys)
+        words = weights.clone()
         for row, prompt in enumerate(prompts):
             positions = subject_tokens(tokenizer, prompt)
             positions = positions[-1:] if self._config.tokens == "last" else positions
             weights[row, positions] = 1 / len(positions)
-        return AttentionSums(weights.to(device), latent_size)
+            words[row, : len(tokenizer(prompt.text, truncation=True)["input_ids"]) - 1] = 1
+        refined = None
+        if self._config.refined:
+            scale = self._affinity_scale(latent_size)
+            subject = (weights > 0).to(device, weights.dtype)
+            refined = RefinedSums(subject, words.to(device), scale, map_size(latent_size, scale))
+        return AttentionSums(weights.to(device), latent_size, refined, self._config.propagation)
+
+    def _self_attention_scales(self) -> dict[str, int]:
+        """The scale of each self-attention that may be read, by its processor's name."""
+        levels = len(self._unet.config.block_out_channels)
+        scales = {}
+        for name in self._originals:
+            if name.startswith(self._prefixes) and name.endswith("attn1.processor"):
+                block, number = name.split(".")[:2]
+                level = levels - 1
+                if block == "down_blocks":
+                    level = int(number)
+                elif block == "up_blocks":
+                    level -= int(number)
+                scales[name] = 2**level
+        return scales
+
+    def _affinity_scale(self, latent_size: tuple[int, int]) -> int:
+        """The finest scale of self-attention with few enough places; else the coarsest."""
+        scales = sorted(set(self._self_attention_scales().values()))
+        if not scales:
+            raise InputError(
+                f"the U-Net has no self-attention in {self._prefixes}; refined masks need some"
+            )
+        for scale in scales:
+            height, width = map_size(latent_size, scale)
+            if height * width <= self._config.affinity_places:
+                return scale
+        return scales[-1]
 
     @contextmanager
     def recording(self, sums: AttentionSums | None) -> Iterator[None]:
@@ -196,67 +290,7 @@ class SubjectAttention:
         self.sums = sums
         try:
             yield
+            if sums is not None:
+                sums.fold()
         finally:
             self.sums = None
-
-
-class _SubjectProcessor:
-    """Cross-attention that gives what scaled_dot_product_attention gives, and the subject's columns
-    to the reader."""
-
-    def __init__(self, original: Any, reader: SubjectAttention) -> None:
-        self._original = original
-        self._reader = reader
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        temb: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> torch.Tensor:
-        sums = self._reader.sums
-        if sums is None:
-            return self._original(
-                attn, hidden_states, encoder_hidden_states, attention_mask, temb, **kwargs
-            )
-        if attention_mask is not None or encoder_hidden_states is None or hidden_states.ndim != 3:
-            raise NotImplementedError(
-                "reading attention: expected unmasked cross-attention of [N, T, C]"
-            )
-        attend = require("torch.nn.functional", "diffusion").scaled_dot_product_attention
-
-        # 1. Queries from the image, keys and values from the text: [N, heads, tokens, channels].
-        residual = hidden_states
-        if attn.norm_cross:
-            encoder_hidden_states = attn.norm_encoder_hidden_states(encoder_hidden_states)
-        if attn.group_norm is not None:
-            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
-        query, key, value = (
-            tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for tensor in (
-                attn.to_q(hidden_states),
-                attn.to_k(encoder_hidden_states),
-                attn.to_v(encoder_hidden_states),
-            )
-        )
-        query = query if attn.norm_q is None else attn.norm_q(query)
-        key = key if attn.norm_k is None else attn.norm_k(key)
-
-        # 2. Unconditional rows as usual; conditional rows with the softmax in sight.
-        free = query.shape[0] - sums.rows
-        scores = (query[free:] * attn.scale) @ key[free:].transpose(-1, -2)
-        probabilities = scores.float().softmax(dim=-1)
-        sums.add(probabilities)
-        output = probabilities.to(value.dtype) @ value[free:]
-        if free:
-            usual = attend(query[:free], key[:free], value[:free], scale=attn.scale)
-            output = require("torch", "diffusion").cat([usual, output])
-
-        # 3. Back to [N, T, C].
-        output = attn.to_out[1](attn.to_out[0](output.transpose(1, 2).flatten(2)))
-        if attn.residual_connection:
-            output = output + residual
-        return output / attn.rescale_output_factor

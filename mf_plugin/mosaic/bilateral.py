@@ -15,6 +15,7 @@ Shapes: P = h * w pixels, V occupied vertices of the grid.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +25,20 @@ import numpy.typing as npt
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 
-# Full-range BT.601, without the offset of 128 that makes the chroma positive.
+# Full-range BT.601; the offset makes the chroma positive.
 _RGB_TO_YUV = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 )
+_YUV_OFFSET = np.array([[0.0], [128.0], [128.0]])
+_LEAST_SIGMA = 0.25  # the numbers of colour cells stay below 2^31
+_DENSE = 32  # numbers per pixel up to which a table of all numbers is quicker than sorting
 _SMALLEST_DIAGONAL = 1e-5
+_TIE = 1e-9  # vertices without links that lie half in a mask are at 0.5, which is not above it
 
+Image = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.integer]
+Pairs = tuple[IntArray, IntArray]  # vertices, and for each of them a neighbour
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,10 @@ class BilateralConfig:
 
     def __post_init__(self) -> None:
         for name in ("sigma_spatial", "sigma_luma", "sigma_chroma", "confidence"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"bilateral {name} is {getattr(self, name)}; expected more than 0")
+            least = 0 if name == "confidence" else _LEAST_SIGMA
+            if not getattr(self, name) > least:
+                value = getattr(self, name)
+                raise InputError(f"bilateral {name} is {value}; expected more than {least}")
 
 
 @dataclass(frozen=True)
@@ -64,89 +74,78 @@ class BilateralGrid:
     """A reference image as a bilateral grid.
 
     vertices: int64[P], the vertex of each pixel.
-    smoother: sparse float64[V, V], D_m - D_n B D_n; its rows add up to about 0.
+    mass: int64[V], the pixels of each vertex.
+    diagonal: float64[V], of D_m - D_n B D_n, the smoother.
+    links: sparse float64[V, V], the rest of D_n B D_n; its rows add up to about the diagonal.
     """
 
     vertices: npt.NDArray[np.int64]
-    smoother: Any
+    mass: npt.NDArray[np.int64]
+    diagonal: FloatArray
+    links: Any
 
     @property
     def size(self) -> int:
         """V."""
-        return self.smoother.shape[0]
+        return len(self.mass)
 
     def splat(self, values: npt.ArrayLike) -> FloatArray:
-        """Sums of pixels: float[P] -> float64[V]."""
+        """Sums of pixels: float[P] or [h, w] -> float64[V]."""
+        if np.size(values) != len(self.vertices):
+            raise InputError(
+                f"{np.size(values)} numbers for a grid of {len(self.vertices)} pixels; "
+                f"expected one each"
+            )
         return np.bincount(self.vertices, np.ravel(values), minlength=self.size)
 
 
-def build_grid(image: npt.NDArray[np.uint8], config: BilateralConfig) -> BilateralGrid:
+def build_grid(image: Image, config: BilateralConfig) -> BilateralGrid:
     """The bilateral grid of an image, uint8[h, w, 3] in RGB."""
-    sparse = require("scipy.sparse", "diffusion")
-    # 1. The grid cell of each pixel, numbered so that a step along a dimension adds a fixed stride.
-    height, width = image.shape[:2]
-    yuv = image.reshape(-1, 3).astype(np.float64) @ _RGB_TO_YUV.T + (0, 128, 128)
-    rows, columns = np.divmod(np.arange(height * width), width)
-    cells = np.column_stack(
-        [
-            rows // config.sigma_spatial,
-            columns // config.sigma_spatial,
-            yuv[:, 0] // config.sigma_luma,
-            yuv[:, 1:] // config.sigma_chroma,
-        ]
-    ).astype(np.int64)
-    extents = (
-        cells.max(axis=0) + 2
-    )  # a free cell at the end of each dimension keeps neighbours from wrapping
-    strides = np.append(np.cumprod(extents[:0:-1])[::-1], 1)
-    keys, vertices = np.unique(cells @ strides, return_inverse=True)
+    # 1. The cells that pixels fall into are the vertices; B is twice each vertex and once its
+    # neighbours, in each of the dimensions.
+    vertices, neighbours = _find_vertices(image, config)
+    mass = np.bincount(vertices)
+    links, rows = _link(neighbours, len(mass))
+    centre = 2 * len(neighbours)
 
-    # 2. B: twice each vertex and once its neighbours, in each of the dimensions.
-    size = len(keys)
-    blur = sparse.diags_array(np.full(size, 2.0 * len(strides)), format="csr")
-    for stride in strides:
-        places = np.searchsorted(keys, keys + stride)
-        found = np.flatnonzero(keys[np.minimum(places, size - 1)] == keys + stride)
-        step = sparse.csr_array((np.ones(len(found)), (found, places[found])), shape=(size, size))
-        blur = blur + step + step.T
-
-    # 3. D_n B D_n with rows that add up to D_m, the pixels of each vertex.
-    mass = np.bincount(vertices, minlength=size).astype(np.float64)
-    scale = np.ones(size)
+    # 2. D_n B D_n with rows that add up to D_m, the pixels of each vertex.
+    scale = np.ones(len(mass))
     for _ in range(config.bistochastic_iterations):
-        scale = np.sqrt(scale * mass / (blur @ scale))
-    mass = scale * (blur @ scale)
-    scaling = sparse.diags_array(scale)
-    smoother = sparse.diags_array(mass) - scaling @ blur @ scaling
-    return BilateralGrid(vertices.reshape(-1), smoother.tocsr())
+        scale = np.sqrt(scale * mass / (centre * scale + links @ scale))
+    diagonal = scale * (links @ scale)
+    links.data *= scale[rows]
+    links.data *= scale[links.indices]
+    return BilateralGrid(vertices, mass, diagonal, links)
 
 
 def solve_on_grid(
-    grid: BilateralGrid, target: npt.ArrayLike, config: BilateralConfig
+    grid: BilateralGrid,
+    target: npt.ArrayLike,
+    config: BilateralConfig,
+    confidence: npt.ArrayLike | None = None,
 ) -> FloatArray:
-    """Smooth a target, any numbers [P] or [h, w], on a grid; returns float64[P]."""
-    sparse, linalg = (require(f"scipy.{name}", "diffusion") for name in ("sparse", "sparse.linalg"))
-    pixels = np.ravel(target).astype(np.float64)
-    data = grid.splat(np.full(len(pixels), config.confidence))
-    right = grid.splat(config.confidence * pixels)
-    system = config.smoothness * grid.smoother + sparse.diags_array(data)
-    solution, _ = linalg.cg(
-        system,
-        right,
-        x0=right / data,
-        rtol=config.tolerance,
-        atol=0.0,
-        maxiter=config.solver_iterations,
-        M=sparse.diags_array(1 / np.maximum(system.diagonal(), _SMALLEST_DIAGONAL)),
-    )
-    return solution[grid.vertices]
+    """Smooth a target on a grid.
+
+    Args:
+        grid: of the reference image.
+        target: any numbers, [P] or [h, w].
+        config: parameters.
+        confidence: c of each pixel, 0 or more, [P] or [h, w]; None is the config's for all.
+
+    Returns:
+        float64[P]; 0 where neither a pixel nor anything linked to it has confidence.
+    """
+    weight = config.confidence if confidence is None else np.ravel(confidence)
+    data = weight * grid.mass if confidence is None else grid.splat(weight)
+    return _solve(grid, data, grid.splat(weight * np.ravel(target)), config)[grid.vertices]
 
 
 def solve_bilateral(
     mask: npt.NDArray[np.bool_],
-    image: npt.NDArray[np.uint8],
+    image: Image,
     config: BilateralConfig,
     rounds: int = 1,
+    grid: BilateralGrid | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Pull the edge of a mask to the edges of an image.
 
@@ -157,6 +156,7 @@ def solve_bilateral(
         image: uint8[h, w, 3], RGB.
         config: parameters.
         rounds: how often (MosaicFusion: 2). 0 gives the mask back.
+        grid: of the image and the config, where several masks share it.
 
     Returns:
         bool[h, w]; an empty mask stays empty.
@@ -167,8 +167,130 @@ def solve_bilateral(
         )
     if rounds == 0 or not mask.any():
         return mask.copy()
-    grid = build_grid(image, config)
+    grid = grid or build_grid(image, config)
+    data = config.confidence * grid.mass
+    count = np.bincount(grid.vertices[mask.ravel()], minlength=grid.size)
     for _ in range(rounds):
-        smooth = solve_on_grid(grid, mask * 255.0, config)
-        mask = (smooth / smooth.max() > 0.5).reshape(mask.shape)
-    return mask
+        smooth = _solve(grid, data, 255 * config.confidence * count, config)
+        inside = smooth / smooth.max() > 0.5 + _TIE
+        count = grid.mass * inside  # from here on the pixels of a vertex are all in or all out
+    return inside[grid.vertices].reshape(mask.shape)
+
+
+def _solve(
+    grid: BilateralGrid, data: FloatArray, right: FloatArray, config: BilateralConfig
+) -> FloatArray:
+    """y of (lambda (D_m - D_n B D_n) + diag(data)) y = right, float64[V]: conjugate gradients with
+    the Jacobi preconditioner, from the splatted mean, right / data."""
+    links = config.smoothness * grid.links
+    diagonal = config.smoothness * grid.diagonal + data
+    preconditioner = 1 / np.maximum(diagonal, _SMALLEST_DIAGONAL)
+    solution = np.divide(right, data, out=np.zeros(grid.size), where=data > 0)
+    residual = right - diagonal * solution + links @ solution
+    enough = config.tolerance * math.sqrt(_dot(right, right))
+    direction, previous = np.zeros(grid.size), 1.0
+    for _ in range(config.solver_iterations):
+        if math.sqrt(_dot(residual, residual)) <= enough:
+            break
+        conditioned = preconditioner * residual
+        product = _dot(residual, conditioned)
+        direction *= product / previous
+        direction += conditioned
+        change = diagonal * direction
+        change -= links @ direction
+        step = product / _dot(direction, change)
+        solution += np.multiply(direction, step, out=conditioned)
+        residual -= np.multiply(change, step, out=conditioned)
+        previous = product
+    return solution
+
+
+def _dot(a: FloatArray, b: FloatArray) -> float:
+    """a . b, by numpy itself: the sum of a BLAS depends on its number of threads."""
+    return float(np.einsum("i,i->", a, b))
+
+
+class _Places:
+    """The distinct ones of int[N] numbers from 0 to ``bound`` - 1, ascending, and where each is."""
+
+    def __init__(self, numbers: IntArray, bound: int) -> None:
+        self._table: IntArray | None = None
+        if bound > _DENSE * len(numbers):
+            self.keys = np.unique(numbers)
+        else:
+            self._table = np.full(bound, -1, dtype=np.int32)
+            self._table[numbers] = 0
+            self.keys = np.flatnonzero(self._table == 0)
+            self._table[self.keys] = np.arange(len(self.keys))
+
+    def find(self, numbers: IntArray) -> IntArray:
+        """The place of each number; -1 of those that are not there."""
+        if self._table is not None:
+            return self._table[numbers]
+        places = np.minimum(np.searchsorted(self.keys, numbers), len(self.keys) - 1)
+        return np.where(self.keys[places] == numbers, places, -1)
+
+
+def _find_vertices(image: Image, config: BilateralConfig) -> tuple[IntArray, list[Pairs]]:
+    """The vertex of each pixel, int64[P], and the pairs of neighbours in each dimension.
+
+    A free number at the end of each dimension keeps neighbours from wrapping.
+    """
+    # 1. Number the colours' cells, and find which follows which along luma, u and v.
+    luma, u, v = colour_cells(image, config)
+    strides = [(int(u.max()) + 2) * (int(v.max()) + 2), int(v.max()) + 2, 1]
+    numbers = luma * strides[0] + u * strides[1] + v
+    colours = _Places(numbers, int(numbers.max()) + strides[0] + 1)
+    free = len(colours.keys)
+    following = [colours.find(colours.keys + stride) for stride in strides]
+    following = [np.where(place < 0, free, place) for place in following]
+
+    # 2. Number the cells of places and colours.
+    rows, columns = (
+        (np.arange(length) / config.sigma_spatial).astype(np.int64) for length in image.shape[:2]
+    )
+    strides = [(int(columns[-1]) + 2) * (free + 1), free + 1]
+    bound = (int(rows[-1]) + 2) * strides[0]
+    dtype = np.int32 if bound < 2**31 else np.int64
+    numbers = colours.find(numbers).astype(dtype, copy=False).reshape(image.shape[:2])
+    numbers += (rows * strides[0]).astype(dtype)[:, None]
+    numbers += (columns * strides[1]).astype(dtype)
+    cells = _Places(numbers.ravel(), bound)
+
+    # 3. Look one step along y, x, luma, u and v.
+    colour = cells.keys % strides[1]
+    steps = [cells.keys + stride for stride in strides]
+    steps += [cells.keys - colour + place[colour] for place in following]
+    places = [cells.find(step) for step in steps]
+    neighbours = [(np.flatnonzero(place >= 0), place[place >= 0]) for place in places]
+
+    # 4. Sort the vertices by their number of neighbours: sparse products are twice as fast where
+    # rows of one length follow each other.
+    counts = np.bincount(np.concatenate(sum(neighbours, ())), minlength=len(cells.keys))
+    vertex = np.empty(len(counts), dtype=np.int64)
+    vertex[np.argsort(counts.astype(np.uint8), kind="stable")] = np.arange(len(counts))
+    neighbours = [(vertex[first], vertex[second]) for first, second in neighbours]
+    return vertex[cells.find(numbers.ravel())], neighbours
+
+
+def colour_cells(image: Image, config: BilateralConfig) -> npt.NDArray[np.int32]:
+    """The cell of each pixel along luma, u and v, int32[3, P], the smallest one of each 0."""
+    yuv = _RGB_TO_YUV @ image.reshape(-1, 3).T.astype(np.float64)
+    yuv += _YUV_OFFSET
+    yuv /= np.array([[config.sigma_luma], [config.sigma_chroma], [config.sigma_chroma]])
+    cells = yuv.astype(np.int32)
+    return cells - cells.min(axis=1, keepdims=True)
+
+
+def _link(neighbours: list[Pairs], size: int) -> tuple[Any, IntArray]:
+    """Pairs of neighbours -> a symmetric sparse matrix with a 1 for each, and the row of each 1."""
+    directions = neighbours + [(second, first) for first, second in neighbours]
+    counts = np.bincount(np.concatenate([rows for rows, _ in directions]), minlength=size)
+    starts = np.append(0, np.cumsum(counts)).astype(np.int32)
+    free, columns = starts[:-1].copy(), np.empty(starts[-1], dtype=np.int32)
+    for rows, others in directions:
+        columns[free[rows]] = others
+        free[rows] += 1
+    sparse = require("scipy.sparse", "diffusion")
+    links = sparse.csr_array((np.ones(len(columns)), columns, starts), shape=(size, size))
+    return links, np.repeat(np.arange(size), counts)

@@ -1,8 +1,8 @@
 """Canvas geometry: how a canvas is split into regions, and how they are blended where they overlap.
 
-MosaicFusion, section 3.2 (layout) and 4.1.3 (centre jitter sigma = 0.375, overlap 64 x 48). The
-blending weights are Gaussians around each region's centre, as in Mixture of Diffusers (arXiv
-2302.02412).
+MosaicFusion, section 3.2 (layout) and 4.1.3 (centre jitter sigma = 0.375, overlap 64 x 48), for any
+grid of regions; the paper's are 1 x 1, 1 x 2, 2 x 1 and 2 x 2. The blending weights are Gaussians
+around each region's centre, as in Mixture of Diffusers (arXiv 2302.02412).
 
 Shapes: a canvas is (H, W), a region (h, w); row first, in pixels or, after
 ``MosaicLayout.to_latent``, in latents.
@@ -10,6 +10,7 @@ Shapes: a canvas is (H, W), a region (h, w); row first, in pixels or, after
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from mf_plugin.errors import InputError
 
 GAUSSIAN_VARIANCE = 0.01  # of the relative distance to the region's centre (Mixture of Diffusers)
+_PAPER_GRIDS = {1: ((1, 1),), 2: ((1, 2), (2, 1)), 4: ((2, 2),)}  # N -> (rows, columns)
 
 
 @dataclass(frozen=True)
@@ -109,84 +111,163 @@ def check_layout(layout: MosaicLayout) -> None:
         )
 
 
+def parse_regions(regions: int | str) -> tuple[tuple[int, int], ...]:
+    """The grids, (rows, columns), that a number of regions or an "RxC" stands for.
+
+    1, 2 and 4 are the paper's. 2 is two grids, side by side and stacked; any other entry is one.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if isinstance(regions, str):
+        match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", regions)
+        if match:
+            return ((int(match[1]), int(match[2])),)
+    elif type(regions) is int and regions in _PAPER_GRIDS:
+        return _PAPER_GRIDS[regions]
+    raise InputError(f"regions has {regions!r}; expected 1, 2, 4 or rows x columns such as '2x3'")
+
+
+def check_division(
+    regions: int | str,
+    *,
+    canvas: tuple[int, int] | None = None,
+    region_size: tuple[int, int] | None = None,
+    jitter: float,
+    overlap: tuple[int, int],
+    multiple: int,
+) -> None:
+    """Raise InputError unless every draw of ``draw_layout`` with these arguments is sound.
+
+    Sound: all coordinates are multiples of ``multiple``, no region is empty, and a region overlaps
+    with its neighbours alone, never with the one behind them.
+    """
+    if not 0 < jitter <= 0.5:
+        raise InputError(f"jitter is {jitter}; expected more than 0 and at most 0.5")
+    if (canvas is None) == (region_size is None):
+        raise InputError(
+            f"canvas is {canvas} and region_size is {region_size}; "
+            f"expected one of them, and None for the other"
+        )
+    for axis, name in enumerate(("height", "width")):
+        if region_size is not None:
+            _check_side(f"region_size {name}", region_size[axis], multiple)
+        for grid in parse_regions(regions):
+            length = _canvas_size(grid, canvas, region_size)[axis]
+            _check_side(f"canvas {name}", length, multiple)
+            if grid[axis] > 1:
+                _check_lines(name, length, grid[axis], jitter, overlap[axis], multiple)
+
+
 def draw_layout(
     rng: np.random.Generator,
     *,
-    num_regions: int,
-    canvas: tuple[int, int],
+    regions: int | str,
+    canvas: tuple[int, int] | None = None,
+    region_size: tuple[int, int] | None = None,
     jitter: float,
     overlap: tuple[int, int],
     multiple: int,
 ) -> MosaicLayout:
-    """Draw the regions of a canvas (MosaicFusion, section 3.2).
+    """Draw the regions of a canvas (MosaicFusion, section 3.2; any grid in the same way).
 
     Args:
         rng: the only source of chance.
-        num_regions: 1; 2, side by side or stacked as ``rng`` has it; or 4, two by two.
-        canvas: (H, W) in pixels.
-        jitter: the paper's sigma, in (0, 0.5]. The centre is drawn uniformly from 2 sigma to
-            2 - 2 sigma times the half canvas (0.375: 0.75 to 1.25; 0.5: always the middle) and
-            floored to ``multiple``.
+        regions: 1; 2, side by side or stacked as ``rng`` has it; 4, two by two; or "RxC", R rows of
+            C regions.
+        canvas: (H, W) in pixels, whatever the grid; None where ``region_size`` is given.
+        region_size: (h, w) in pixels, the mean size of a region: the canvas is R h x C w. None
+            where ``canvas`` is given.
+        jitter: the paper's sigma, in (0, 0.5]. With s = H / R the mean side of a region, line k of
+            the R - 1 between the rows is drawn uniformly from k s - (1 - 2 sigma) s to
+            k s + (1 - 2 sigma) s and floored to ``multiple``; the lines between the columns
+            likewise. For two rows these are the paper's 2 sigma to 2 - 2 sigma times the half
+            canvas (0.375: 0.75 to 1.25; 0.5: always the middle).
         overlap: (dy, dx) in pixels by which neighbours overlap; each region reaches half of it past
-            the centre line.
+            each of its inner lines.
         multiple: every coordinate is a multiple of it: the VAE's factor, or a multiple of that.
 
     Returns:
         Regions in reading order.
 
     Raises:
-        InputError: a number is out of range or not a multiple of ``multiple``.
+        InputError: a number is out of range or not a multiple of ``multiple``, or lines could come
+            too close to each other or to the edge.
     """
-    if num_regions not in (1, 2, 4):
-        raise InputError(f"num_regions is {num_regions}; expected 1, 2 or 4")
-    if not 0 < jitter <= 0.5:
-        raise InputError(f"jitter is {jitter}; expected more than 0 and at most 0.5")
-    rows, columns = {1: (1, 1), 2: (1, 2), 4: (2, 2)}[num_regions]
-    if num_regions == 2 and rng.random() < 0.5:
-        rows, columns = columns, rows
-    spans = []
-    for axis, (length, parts) in enumerate(zip(canvas, (rows, columns))):
-        name = ("height", "width")[axis]
-        check_multiple(f"canvas {name}", length, multiple)
-        spans.append(_draw_spans(rng, name, length, parts, jitter, overlap[axis], multiple))
-    regions = tuple(
-        Region(top, left, bottom - top, right - left)
-        for top, bottom in spans[0]
-        for left, right in spans[1]
+    check_division(
+        regions,
+        canvas=canvas,
+        region_size=region_size,
+        jitter=jitter,
+        overlap=overlap,
+        multiple=multiple,
     )
-    return MosaicLayout(canvas[0], canvas[1], regions)
+    grids = parse_regions(regions)
+    grid = grids[1] if len(grids) == 2 and rng.random() < 0.5 else grids[0]
+    size = _canvas_size(grid, canvas, region_size)
+    rows, columns = (
+        _draw_spans(rng, size[axis], grid[axis], jitter, overlap[axis] // 2, multiple)
+        for axis in (0, 1)
+    )
+    drawn = tuple(
+        Region(top, left, bottom - top, right - left)
+        for top, bottom in rows
+        for left, right in columns
+    )
+    return MosaicLayout(size[0], size[1], drawn)
 
 
-def _draw_spans(
-    rng: np.random.Generator,
-    name: str,
-    length: int,
-    parts: int,
-    jitter: float,
-    overlap: int,
-    multiple: int,
-) -> list[tuple[int, int]]:
-    """One axis: the [start, end) of each part, one or two of them."""
+def _canvas_size(
+    grid: tuple[int, int], canvas: tuple[int, int] | None, region_size: tuple[int, int] | None
+) -> tuple[int, int]:
+    """(H, W) of a canvas; one of the two sizes is given."""
+    if region_size is None:
+        return canvas
+    return grid[0] * region_size[0], grid[1] * region_size[1]
+
+
+def _check_side(what: str, length: int, multiple: int) -> None:
+    check_multiple(what, length, multiple)
     if length <= 0:
-        raise InputError(f"canvas {name} is {length}; expected a positive multiple of {multiple}")
-    if parts == 1:
-        return [(0, length)]
+        raise InputError(f"{what} is {length}; expected a positive multiple of {multiple}")
+
+
+def _check_lines(
+    name: str, length: int, parts: int, jitter: float, overlap: int, multiple: int
+) -> None:
+    """One axis of at least two parts: the lines keep their distance whatever is drawn."""
     if overlap < 0 or overlap % (2 * multiple):
         raise InputError(
             f"overlap in {name} is {overlap}; expected a multiple of {2 * multiple} "
-            f"(each region reaches half of it past the centre line)"
+            f"(each region reaches half of it past a line)"
         )
-    reach = overlap // 2
-    nearest = int(jitter * length) // multiple * multiple  # the centre's least distance to the edge
-    if nearest < max(reach, multiple):
+    least = max(overlap // 2, multiple)
+    nearest = int(2 * jitter * length / parts) // multiple * multiple
+    if nearest < least:
         raise InputError(
-            f"canvas {name} is {length}: with jitter {jitter} the centre may lie {nearest} from "
-            f"its edge; expected at least {max(reach, multiple)} for overlap {overlap} and "
+            f"canvas {name} is {length}: with jitter {jitter} the first of {parts} parts may end "
+            f"{nearest} from its edge; expected at least {least} for overlap {overlap} and "
             f"multiple {multiple}"
         )
-    ratio = rng.uniform(2 * jitter, 2 - 2 * jitter)
-    centre = int(length / 2 * ratio) // multiple * multiple
-    return [(0, centre + reach), (centre - reach, length)]
+    least = max(overlap, multiple)
+    nearest = max(0, int((4 * jitter - 1) * length / parts) // multiple * multiple)
+    if parts > 2 and nearest < least:
+        raise InputError(
+            f"canvas {name} is {length}: with jitter {jitter} two lines between its {parts} parts "
+            f"may lie {nearest} apart; expected at least {least} for overlap {overlap} and "
+            f"multiple {multiple} (a higher value moves them less; 0.5 fixes them)"
+        )
+
+
+def _draw_spans(
+    rng: np.random.Generator, length: int, parts: int, jitter: float, reach: int, multiple: int
+) -> list[tuple[int, int]]:
+    """One axis: the [start, end) of each part."""
+    ratios = [rng.uniform(k - 1 + 2 * jitter, k + 1 - 2 * jitter) for k in range(1, parts)]
+    lines = [int(length * ratio / parts) // multiple * multiple for ratio in ratios]
+    starts = [0, *(line - reach for line in lines)]
+    ends = [*(line + reach for line in lines), length]
+    return list(zip(starts, ends))
 
 
 def gaussian_weights(length: int) -> npt.NDArray[np.float64]:

@@ -30,19 +30,14 @@ from mf_plugin.mosaic.attention import (
     RegionAttention,
     SubjectAttention,
 )
-from mf_plugin.mosaic.components import (
-    generator_argument,
-    hash_weights,
-    load_components,
-    make_scheduler,
-)
+from mf_plugin.mosaic.backbone import Conditioning, EncodedPrompts, make_backbone
+from mf_plugin.mosaic.components import hash_weights, load_components
 from mf_plugin.mosaic.layout import MosaicLayout, blending_weights, check_layout, check_multiple
 from mf_plugin.mosaic.prompts import Prompt
+from mf_plugin.mosaic.samplers import SamplerRun, make_scheduler
 
 if TYPE_CHECKING:
     import torch
-
-_DECODED_PIXELS = 1024 * 1024  # the VAE decodes as many canvases at once as have this many pixels
 
 
 @dataclass
@@ -53,11 +48,13 @@ class MosaicOutput:
     attention: [canvas][region].
     latents: float32[B, C, H / f, W / f], denoised; ``MosaicPipeline.decode`` gives the pixels
         before quantisation.
+    attention_bytes: what reading attention held on the device while the U-Net ran.
     """
 
     images: npt.NDArray[np.uint8]
     attention: list[list[RegionAttention]]
     latents: torch.Tensor
+    attention_bytes: int
 
 
 @dataclass
@@ -65,25 +62,25 @@ class _Batch:
     """Regions of one latent shape share a U-Net call; its rows go by region, then canvas."""
 
     regions: list[int]
-    context: torch.Tensor  # [rows, K, E], or [2 * rows, K, E] with the unconditional rows first
+    conditioning: Conditioning
     sums: AttentionSums
 
 
 class MosaicPipeline:
-    """Stable Diffusion on mosaics of regions.
+    """Stable Diffusion 1.x, 2.x or XL on mosaics of regions.
 
     Args:
-        components: a diffusers StableDiffusionPipeline.
+        components: a diffusers StableDiffusionPipeline or StableDiffusionXLPipeline.
         scheduler: class name of a diffusers scheduler to use instead of the checkpoint's own, with
-            its settings.
+            its settings (``samplers.SCHEDULERS``).
     """
 
     def __init__(self, components: Any, scheduler: str | None = None) -> None:
-        torch = require("torch", "diffusion")
         self.components = components
-        self.unet, self.vae, self.tokenizer = components.unet, components.vae, components.tokenizer
+        self.backbone = make_backbone(components)
+        self.unet, self.tokenizer = self.backbone.unet, self.backbone.tokenizer
+        self.device = self.backbone.device
         self.scheduler = make_scheduler(components.scheduler, scheduler)
-        self.device = torch.device(components.device)
         self._hash = ""
 
     @classmethod
@@ -91,32 +88,40 @@ class MosaicPipeline:
         cls,
         model: str | Path,
         device: str = "cpu",
-        dtype: torch.dtype | None = None,
+        dtype: str = "fp32",
         scheduler: str | None = None,
+        offload: bool = False,
+        compile: bool = False,
+        revision: str | None = None,
     ) -> MosaicPipeline:
         """Load a diffusers folder, or a model of the hub where ``model`` is an id and no folder.
 
         Args:
             model: folder with a model_index.json, or hub id ("CompVis/stable-diffusion-v1-4").
             device: where it runs.
-            dtype: of the weights as used; None is float32.
+            dtype: of the weights as used: "fp32", "bf16" or "fp16". Latents and the sampler's
+                arithmetic are float32 all the same.
             scheduler: class name of a diffusers scheduler; None is the checkpoint's own.
+            offload: whether the weights wait in the CPU's memory until they run on ``device``.
+            compile: whether torch compiles the U-Net.
+            revision: branch, tag or commit of a hub model.
 
         Raises:
-            InputError: the model cannot be loaded, or the scheduler does not fit it.
+            InputError: the model cannot be loaded so, or the scheduler does not fit it.
             MissingExtra: the extra "diffusion" is not installed.
         """
-        return cls(load_components(model, device, dtype), scheduler)
+        components = load_components(model, device, dtype, offload, compile, revision)
+        return cls(components, scheduler)
 
     @property
     def vae_factor(self) -> int:
         """Pixels per latent; canvas and regions must be multiples of it."""
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return self.backbone.vae_factor
 
     @property
     def region_multiple(self) -> int:
         """Sides that are multiples of it have latents that the U-Net halves without a remainder."""
-        return self.vae_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        return self.vae_factor * self.backbone.unet_factor
 
     def model_hash(self) -> str:
         """SHA-256 of the weights (``components.hash_weights``)."""
@@ -143,9 +148,9 @@ class MosaicPipeline:
             layout: canvas and regions in pixels, multiples of ``vae_factor``.
             prompts: [canvas][region].
             seeds: one per canvas; a canvas depends on its own seed alone.
-            steps: of the scheduler.
+            steps: of the sampler; some call the U-Net more often (``samplers``).
             guidance: g of e = e_uncond + g (e_text - e_uncond); 1 needs no unconditional half.
-            negative_prompt: of the unconditional half.
+            negative_prompt: of the unconditional half; "" is none.
             latents: noise to start from instead of the seeds' own, float[B, C, H / f, W / f],
                 standard normal.
             attention: which attention is read; None is the default of AttentionConfig.
@@ -176,34 +181,38 @@ class MosaicPipeline:
             if latents is None:
                 shape = (1, self.unet.config.in_channels, canvas.height, canvas.width)
                 latents = torch.cat([torch.randn(shape, generator=g) for g in generators])
-            self.scheduler.set_timesteps(steps, device=self.device)
-            latents = latents.to(self.device, torch.float32) * self.scheduler.init_noise_sigma
-            extra = generator_argument(self.scheduler, generators)
+            run = SamplerRun(self.scheduler, steps, generators, self.device)
+            latents = run.start(latents.to(self.device, torch.float32))
 
             # 4. Denoise: predict each region, blend the predictions, take one step on the canvas.
-            timesteps = self.scheduler.timesteps
-            for step, time in enumerate(
-                tqdm(timesteps, "denoising", leave=False, disable=not progress)
-            ):
-                scaled = self.scheduler.scale_model_input(latents, time)
+            for call in tqdm(run.calls, "denoising", leave=False, disable=not progress):
+                scaled = run.scale(latents, call)
                 merged = torch.zeros_like(latents)
                 for batch in batches:
-                    with reader.recording(batch.sums if attention.reads_step(step) else None):
-                        predictions = self._predict(batch, canvas, scaled, time, guidance)
-                    for index, prediction in zip(batch.regions, predictions):
-                        rows, columns = canvas.regions[index].slices
+                    slices = [canvas.regions[index].slices for index in batch.regions]
+                    crops = torch.cat([scaled[..., rows, columns] for rows, columns in slices])
+                    with reader.recording(batch.sums if attention.reads_step(call.step) else None):
+                        predictions = self.backbone.predict(
+                            crops, call.unet_time, batch.conditioning
+                        ).unflatten(0, (len(slices), -1))
+                    for index, (rows, columns), prediction in zip(
+                        batch.regions, slices, predictions
+                    ):
                         merged[..., rows, columns] += weights[index] * prediction
-                latents = self.scheduler.step(merged, time, latents, return_dict=False, **extra)[0]
-            if not torch.isfinite(latents).all():
-                raise InputError(
-                    f"the model gives numbers that are not finite in {self.unet.dtype}; "
-                    f"expected finite ones, as in float32"
-                )
+                latents = run.step(merged, call, latents)
+            _check_finite("U-Net", self.unet.dtype, latents)
 
             # 5. Pixels, and a map for each region.
-            images = (self.decode(latents) * 255).round().astype(np.uint8)
+            pixels = self.backbone.decode(latents)
+            _check_finite("VAE", self.backbone.vae.dtype, pixels)
+            # Truncated, as published: the solver's grid sees the difference to rounding.
+            images = (pixels * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        self.backbone.release()
         return MosaicOutput(
-            images, _arrange_attention(batches, len(seeds), len(layout.regions)), latents.cpu()
+            images,
+            _arrange_attention(batches, len(seeds), len(layout.regions)),
+            latents.cpu(),
+            attention_bytes=sum(batch.sums.numel for batch in batches) * 4,
         )
 
     def check_inputs(
@@ -239,19 +248,8 @@ class MosaicPipeline:
 
     def decode(self, latents: torch.Tensor) -> npt.NDArray[np.float32]:
         """float[B, C, H / f, W / f] latents -> float32[B, H, W, 3] pixels in [0, 1]."""
-        torch = require("torch", "diffusion")
-        pixels = latents.shape[-2] * latents.shape[-1] * self.vae_factor**2
-        with torch.no_grad():
-            chunks = (latents / self.vae.config.scaling_factor).split(
-                max(1, _DECODED_PIXELS // pixels)
-            )
-            images = torch.cat(
-                [
-                    self.vae.decode(chunk.to(self.device, self.vae.dtype)).sample.float()
-                    for chunk in chunks
-                ]
-            )
-        return (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        with require("torch", "diffusion").no_grad():
+            return self.backbone.decode(latents).permute(0, 2, 3, 1).cpu().numpy()
 
     def attend(
         self,
@@ -270,7 +268,7 @@ class MosaicPipeline:
             images: uint8[B, H, W, 3], RGB, H and W multiples of ``vae_factor``; each is one region.
             prompts: one per image.
             seeds: of the noise, one per image.
-            steps: of the scheduler.
+            steps: of the sampler.
             read_steps: numbers of the steps to read, from 0, the noisiest; maps are their mean.
             attention: blocks and tokens to read (its ``steps`` play no part here).
 
@@ -292,29 +290,22 @@ class MosaicPipeline:
             )
 
         with torch.no_grad(), SubjectAttention(self.unet, attention) as reader:
-            pixels = torch.from_numpy(images.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
-            clean = (
-                self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mode().float()
-            )
-            clean = clean * self.vae.config.scaling_factor
-            generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-            context = self._encode([prompt.text for prompt in prompts])
+            pixels = torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
+            clean = self.backbone.encode_pixels(pixels)
             size = (clean.shape[-2], clean.shape[-1])
-            sums = reader.make_sums(self.tokenizer, prompts, context.shape[1], size, self.device)
-            with reader.recording(sums):
-                for step in read_steps:
-                    noise = torch.cat(
-                        [torch.randn(clean[:1].shape, generator=g) for g in generators]
-                    )
-                    # Schedulers that count their steps take the first timestep that they see.
-                    self.scheduler.set_timesteps(steps, device=self.device)
-                    time = self.scheduler.timesteps[step]
-                    noisy = self.scheduler.add_noise(
-                        clean, noise.to(self.device), time.repeat(len(clean))
-                    )
-                    noisy = self.scheduler.scale_model_input(noisy, time)
-                    self.unet(noisy.to(self.unet.dtype), time, encoder_hidden_states=context)
-        return sums.results()
+            batch = self._make_batch(
+                reader, [0], prompts, self.backbone.encode(prompts), 1.0, size
+            )
+            generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+            for step in read_steps:
+                noise = torch.cat([torch.randn(clean[:1].shape, generator=g) for g in generators])
+                run = SamplerRun(self.scheduler, steps, generators, self.device)
+                call = run.first_call(step)
+                noisy = run.scale(run.start_at(call, clean, noise.to(self.device)), call)
+                with reader.recording(batch.sums):
+                    self.backbone.predict(noisy, call.unet_time, batch.conditioning)
+        self.backbone.release()
+        return batch.sums.results()
 
     def _make_batches(
         self,
@@ -324,49 +315,47 @@ class MosaicPipeline:
         guidance: float,
         negative_prompt: str,
     ) -> list[_Batch]:
-        torch = require("torch", "diffusion")
         by_shape: dict[tuple[int, int], list[int]] = {}
         for index, region in enumerate(canvas.regions):
             by_shape.setdefault((region.height, region.width), []).append(index)
-        texts = list(dict.fromkeys(prompt.text for regions in prompts for prompt in regions))
-        encoded = dict(zip(texts, self._encode(texts)))
-        unconditional = None if guidance == 1 else self._encode([negative_prompt])
-        batches = []
-        for shape, indices in by_shape.items():
-            rows = [regions[index] for index in indices for regions in prompts]
-            context = torch.stack([encoded[prompt.text] for prompt in rows])
-            sums = reader.make_sums(self.tokenizer, rows, context.shape[1], shape, self.device)
-            if unconditional is not None:
-                context = torch.cat([unconditional.expand(len(rows), -1, -1), context])
-            batches.append(_Batch(indices, context, sums))
-        return batches
+        encoded = self.backbone.encode(
+            (prompt for regions in prompts for prompt in regions), negative_prompt
+        )
+        return [
+            self._make_batch(
+                reader,
+                indices,
+                [regions[index] for index in indices for regions in prompts],
+                encoded,
+                guidance,
+                shape,
+            )
+            for shape, indices in by_shape.items()
+        ]
 
-    def _encode(self, texts: list[str]) -> torch.Tensor:
-        """[N, K, E] text embeddings."""
-        return self.components.encode_prompt(texts, self.device, 1, False)[0]
-
-    def _predict(
+    def _make_batch(
         self,
-        batch: _Batch,
-        canvas: MosaicLayout,
-        latents: torch.Tensor,
-        time: torch.Tensor,
+        reader: SubjectAttention,
+        indices: list[int],
+        rows: Sequence[Prompt],
+        encoded: EncodedPrompts,
         guidance: float,
-    ) -> torch.Tensor:
-        """Guided predictions of a batch's regions, float32[regions, B, C, h, w]; latents [B, C, H,
-        W]."""
-        torch = require("torch", "diffusion")
-        slices = [canvas.regions[index].slices for index in batch.regions]
-        crops = torch.cat([latents[..., rows, columns] for rows, columns in slices])
-        guided = len(batch.context) == 2 * len(crops)
-        inputs = torch.cat([crops, crops]) if guided else crops
-        output = self.unet(
-            inputs.to(self.unet.dtype), time, encoder_hidden_states=batch.context
-        ).sample.float()
-        if guided:
-            unconditional, conditional = output.chunk(2)
-            output = unconditional + guidance * (conditional - unconditional)
-        return output.unflatten(0, (len(batch.regions), -1))
+        latent_size: tuple[int, int],
+    ) -> _Batch:
+        size = (latent_size[0] * self.vae_factor, latent_size[1] * self.vae_factor)
+        conditioning = self.backbone.condition(encoded, rows, guidance, size)
+        sums = reader.make_sums(
+            self.tokenizer, rows, conditioning.num_keys, latent_size, self.device
+        )
+        return _Batch(indices, conditioning, sums)
+
+
+def _check_finite(network: str, dtype: torch.dtype, numbers: torch.Tensor) -> None:
+    if not numbers.isfinite().all():
+        raise InputError(
+            f"the {network} gives numbers that are not finite in {dtype}; "
+            f"expected finite ones, as in float32"
+        )
 
 
 def _arrange_attention(

@@ -28,13 +28,16 @@ class Prompt:
     subject: tuple[int, int]
 
 
-def build_prompt(category: Category, template: str, background: str = "") -> Prompt:
+def build_prompt(
+    category: Category, template: str, background: str = "", name: str | None = None
+) -> Prompt:
     """Fill in a template such as ``"a photo of a single {name}, {definition}"``.
 
     Args:
-        category: gives {name} (its clean name, the subject) and {definition}.
+        category: gives {name}, the subject, and {definition}.
         template: contains {name} once; {definition} and {background} are free to use.
         background: gives {background}.
+        name: the word for {name}, such as one of ``category.clean_names``; None is the clean name.
 
     Returns:
         The text with the subject's characters. A word that is empty takes the comma, semicolon or
@@ -57,9 +60,8 @@ def build_prompt(category: Category, template: str, background: str = "") -> Pro
         raise InputError(
             f"template {template!r}: expected {{name}} once, found {fields.count('name')}"
         )
-    values = dict(
-        zip(_WORDS, (category.clean_name, category.definition.strip(), background.strip()))
-    )
+    name = category.clean_name if name is None else name.strip()
+    values = dict(zip(_WORDS, (name, category.definition.strip(), background.strip())))
     if not values["name"]:
         raise InputError(f"category {category.id} has the name {category.name!r}; expected words")
 

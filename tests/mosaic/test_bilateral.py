@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -93,21 +94,76 @@ def test_edges_of_the_image_win():
     def iou(mask):
         return (mask & disc).sum() / (mask | disc).sum()
 
-    refined = solve_bilateral(guess, image, BilateralConfig(sigma_spatial=4), rounds=2)
+    config = BilateralConfig(sigma_spatial=4)
+    refined = solve_bilateral(guess, image, config, rounds=2)
     assert iou(refined) > max(iou(guess), 0.9)
+    shared = solve_bilateral(guess, image, config, rounds=2, grid=build_grid(image, config))
+    assert np.array_equal(shared, refined)
 
 
-def test_grid_neighbours_do_not_wrap():
+def links(image, **sigmas):
+    """What joins each two vertices, dense, and the diagonal."""
+    grid = build_grid(np.array(image, dtype=np.uint8), BilateralConfig(**sigmas))
+    return grid.links.toarray(), grid.diagonal
+
+
+def test_links_of_a_pair():
     # Two cells in a row, far apart in colour: no neighbours, so nothing flows between them.
-    image = np.array([[[0, 0, 0], [255, 255, 255]]], dtype=np.uint8)
-    grid = build_grid(image, BilateralConfig(sigma_spatial=1))
-    assert grid.size == 2
-    assert grid.smoother.toarray() == pytest.approx(np.zeros((2, 2)), abs=1e-12)
-    # Of one colour they are: what leaves one arrives at the other.
-    grid = build_grid(np.zeros((1, 2, 3), dtype=np.uint8), BilateralConfig(sigma_spatial=1))
-    rows = grid.smoother.toarray()
-    assert rows[0, 1] == rows[1, 0] < 0
-    assert rows.sum(axis=1) == pytest.approx([0, 0], abs=1e-12)
+    joined, diagonal = links([[[0, 0, 0], [255, 255, 255]]], sigma_spatial=1)
+    assert joined.tolist() == [[0, 0], [0, 0]] and diagonal.tolist() == [0, 0]
+    # Of one colour they are: n = sqrt(n / 11 n) at once, and n B n = 1 / 11 beside the diagonal.
+    joined, diagonal = links([[[0, 0, 0], [0, 0, 0]]], sigma_spatial=1)
+    assert joined == pytest.approx(np.array([[0, 1], [1, 0]]) / 11)
+    assert diagonal == pytest.approx([1 / 11, 1 / 11])
+
+
+@pytest.mark.parametrize("sigma_luma", [16, 1])  # 1: more cells than are listed in a table
+def test_grid_neighbours_do_not_wrap(sigma_luma):
+    # The last column is black, the first one of the next row too: three cells apart, one number.
+    white, black = [255] * 3, [0] * 3
+    joined, _ = links([[white, black], [black, white]], sigma_spatial=1, sigma_luma=sigma_luma)
+    assert not joined.any()
+    # Steps of 16 in luma are neighbours at 16 alone.
+    joined, _ = links([[[8] * 3, [24] * 3, [40] * 3]], sigma_spatial=9, sigma_luma=sigma_luma)
+    assert (joined > 0).sum() == (4 if sigma_luma == 16 else 0)
+
+
+def test_greys_differ_in_luma_alone():
+    # u and v of every grey are 128, the edge of a cell of 8, in floating point too.
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    grid = build_grid(greys, BilateralConfig(sigma_spatial=256))
+    assert grid.size == 16 and grid.mass.sum() == 256
+    assert (np.abs(grid.mass - 16) <= 1).all()
+
+
+def test_confidence_of_each_pixel():
+    # Two vertices without neighbours: the mean of the target by confidence, 0 where there is none.
+    image = np.array([[[0] * 3, [0] * 3, [255] * 3, [255] * 3]], dtype=np.uint8)
+    grid = build_grid(image, SMALL)
+    solved = solve_on_grid(grid, [1.0, 5.0, 7.0, 9.0], SMALL, confidence=[[3, 1, 0, 0]])
+    assert solved == pytest.approx([2, 2, 0, 0])
+    # A factor on all confidences is one on lambda.
+    image, _, guess = scene()
+    grid, sure = build_grid(image, SMALL), np.full(guess.shape, 0.999)
+    plain = solve_on_grid(grid, guess, SMALL)
+    assert solve_on_grid(grid, guess, SMALL, sure) == pytest.approx(plain, abs=1e-9)
+    weaker = replace(SMALL, smoothness=2 * SMALL.smoothness)
+    assert solve_on_grid(grid, guess, SMALL, sure / 2) == pytest.approx(
+        solve_on_grid(grid, guess, weaker), abs=1e-9
+    )
+    # Pixels that say nothing follow their neighbours.
+    grid = build_grid(np.zeros_like(image), SMALL)
+    target = np.where(np.arange(24) < 12, 3.0, 0.0) * np.ones((24, 1))
+    assert solve_on_grid(grid, target, SMALL, target > 0) == pytest.approx(np.full(24 * 24, 3))
+
+
+def test_half_is_not_above_half():
+    # Four colours far apart, so that nothing is linked: each keeps the share that is in the mask.
+    image = np.repeat(np.array([[0, 80, 160, 240]], dtype=np.uint8), [1, 2, 2, 3], axis=1)
+    image = np.repeat(image[..., None], 3, axis=2)
+    mask = np.array([[1, 1, 0, 0, 1, 1, 1, 0]], dtype=bool)
+    solved = solve_bilateral(mask, image, BilateralConfig(), rounds=2)
+    assert solved.astype(int).tolist() == [[1, 0, 0, 0, 0, 1, 1, 1]]
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2])
@@ -121,5 +177,9 @@ def test_constant_masks_stay(rounds, value):
 def test_bad_input_is_named():
     with pytest.raises(InputError, match=r"mask of \(2, 2\) for an image of \(24, 24\)"):
         solve_bilateral(np.ones((2, 2), bool), scene()[0], SMALL)
-    with pytest.raises(InputError, match="sigma_luma is 0; expected more than 0"):
+    with pytest.raises(InputError, match="576 pixels; expected one each"):
+        solve_on_grid(build_grid(scene()[0], SMALL), np.ones(3), SMALL)
+    with pytest.raises(InputError, match="sigma_luma is 0; expected more than 0.25"):
         BilateralConfig(sigma_luma=0)
+    with pytest.raises(InputError, match="confidence is 0; expected more than 0"):
+        BilateralConfig(confidence=0)

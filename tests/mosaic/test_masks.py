@@ -10,6 +10,7 @@ from mf_plugin.mosaic.masks import (
     MaskConfig,
     attention_to_mask,
     make_disjoint,
+    mask_stability,
     merge_scales,
     threshold_map,
 )
@@ -48,7 +49,7 @@ def test_thresholds(threshold, expected):
 def test_mask_of_a_blob(rounds):
     image = np.zeros((64, 64, 3), dtype=np.uint8)
     image[16:48, 16:48] = (220, 40, 40)
-    config = MaskConfig(solver_rounds=rounds)
+    config = MaskConfig(method="published", solver_rounds=rounds)
     mask = attention_to_mask(RegionAttention({1: blob(16), 2: blob(8), 4: blob(4)}), image, config)
     truth = image[..., 0] > 0
     assert mask.dtype == bool and mask.shape == (64, 64)
@@ -60,19 +61,36 @@ def test_no_attention_no_mask():
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     for value in (0, 0.5):
         maps = {1: np.full((4, 4), value), 2: np.full((2, 2), value)}
-        assert not attention_to_mask(RegionAttention(maps), image, MaskConfig()).any()
+        assert not attention_to_mask(RegionAttention(maps), image, MaskConfig(method="published")).any()
+
+
+def test_stability_is_the_overlap_of_masks_at_shifted_thresholds():
+    image = np.zeros((1, 6, 3), dtype=np.uint8)
+    attention = RegionAttention({1: np.array([[0.0, 0.44, 0.46, 0.54, 0.56, 1.0]])})
+    config = MaskConfig(method="published", scales=(1,), threshold=0.5, solver_rounds=0)
+    # Above 0.45 lie four places, above 0.55 two.
+    assert mask_stability(attention, image, config) == 0.5
+    # A map of two values has one split.
+    otsu = MaskConfig(method="published", scales=(1,), solver_rounds=0)
+    steps = RegionAttention({1: np.array([[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]])})
+    assert mask_stability(steps, image, otsu) == 1.0
+
+
+def test_no_attention_is_not_stable():
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    assert mask_stability(RegionAttention({1: np.zeros((4, 4))}), image, MaskConfig(method="published", scales=(1,))) == 0
 
 
 def test_bad_maps_and_numbers_are_named():
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     with pytest.raises(InputError, match=r"mask scale 4: the model has attention at \[1, 2\]"):
-        attention_to_mask(RegionAttention({1: blob(4), 2: blob(4)}), image, MaskConfig(scales=(4,)))
+        attention_to_mask(RegionAttention({1: blob(4), 2: blob(4)}), image, MaskConfig(method="published", scales=(4,)))
     with pytest.raises(InputError, match="attention at scale 1 is not finite"):
-        attention_to_mask(RegionAttention({1: np.full((4, 4), np.nan)}), image, MaskConfig(scales=(1,)))
+        attention_to_mask(RegionAttention({1: np.full((4, 4), np.nan)}), image, MaskConfig(method="published", scales=(1,)))
     with pytest.raises(InputError, match="mask threshold is 'mean'; expected 'otsu'"):
-        MaskConfig(threshold="mean")
+        MaskConfig(method="published", threshold="mean")
     with pytest.raises(InputError, match="mask threshold is 1.5"):
-        MaskConfig(threshold=1.5)
+        MaskConfig(method="published", threshold=1.5)
 
 
 def test_disjoint_masks():

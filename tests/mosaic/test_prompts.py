@@ -32,6 +32,28 @@ def category(name, definition=""):
         ("cat", "", "{name} on a {background} ground", "blue", "cat on a blue ground", "cat"),
         ("cat", "", "{background}, a {name}", "", "a cat", "cat"),
         ("cat", "{odd}", "{definition} {name}", "", "{odd} cat", "cat"),
+        # the definition says the name again
+        (
+            "bow_(weapon)",
+            "a bow and arrows; bow",
+            TEMPLATE,
+            "",
+            "a photo of a single bow, a bow and arrows; bow",
+            "bow",
+        ),
+        # LVIS has one name that goes on behind its qualifier
+        (
+            "monitor_(computer_equipment) computer_monitor",
+            "a screen",
+            "a {name}",
+            "",
+            "a monitor",
+            "monitor",
+        ),
+        ("pan_(for_cooking)", "", "a {name}, metal", "", "a pan, metal", "pan"),
+        ("first-aid_kit", "", "a {name}", "", "a first-aid kit", "first-aid kit"),
+        ("Band_Aid", "", "a {name}", "", "a Band Aid", "Band Aid"),
+        ("(odd)", "", "a {name}", "", "a (odd)", "(odd)"),
     ],
 )
 def test_subject_by_construction(name, definition, template, background, text, subject):
@@ -45,6 +67,28 @@ def test_subject_by_construction(name, definition, template, background, text, s
 def test_the_second_bath_is_the_subject():
     prompt = build_prompt(category("bath"), "in the bath: a {name}")
     assert prompt.subject == (15, 19)
+
+
+@pytest.mark.parametrize(
+    "name, definition, template, word, text, subject",
+    [
+        ("bath", "holds water", "a {name}, {definition}", None, "a bath, holds water", (2, 6)),
+        ("bath", "a tub", "a {name}, {definition}", "tub", "a tub, a tub", (2, 5)),
+        ("bath", "a tub", "{definition}: {name}", "tub", "a tub: tub", (7, 10)),
+        # inside words and before itself
+        ("cat", "", "a photo of a category: {name}", None, "a photo of a category: cat", (23, 26)),
+        ("a", "a letter", "a {name}, {definition}", None, "a a, a letter", (2, 3)),
+        ("photo", "", "a photo of a single {name}", None, "a photo of a single photo", (20, 25)),
+        ("cat", "", "{background} cat {name}", "tom cat", "cat tom cat", (4, 11)),
+    ],
+)
+def test_the_subject_is_where_it_was_put(name, definition, template, word, text, subject):
+    assert build_prompt(category(name, definition), template, name=word) == Prompt(text, subject)
+
+
+def test_a_synonym_of_no_words_is_named():
+    with pytest.raises(InputError, match="category 1 has the name 'cat'; expected words"):
+        build_prompt(category("cat"), "a {name}", name=" ")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +120,17 @@ TOKEN_TABLE = [
     ("the cat's bath", (4, 7), [4]),
     ("bath-towel 42", (0, 10), [1, 2, 3]),
     ("a bath 42", (7, 9), [3, 4]),
+    # a definition that says the name again, a subject that the template says before
+    ("a single bath, the bath, bath", (9, 13), [8]),
+    ("a bath photo of a bath", (18, 22), [11]),
+    ("cat cat cat", (4, 7), [2]),
+    # several tokens of several words; a part of the subject is elsewhere too
+    ("towel: bath towel, cat towel", (7, 17), [3, 4]),
+    ("a cat of cats: cat bath towel cat", (15, 29), [9, 10, 11]),
+    # punctuation inside and at the subject's edges
+    ("a cat-bath, a cat", (2, 10), [2, 3, 4]),
+    ("the cat's bath, cat", (4, 14), [4, 5, 6, 7]),
+    ("a (cat), a cat", (3, 6), [3]),
     ("caf\u00e9 cat", (5, 8), [5]),
     ("caf\u00e9 cat", (0, 4), [1, 2, 3, 4]),
 ]
