@@ -44,6 +44,7 @@ setup(
         "pycocotools>=2.0.8",
         "tqdm>=4.66",
         "filelock>=3.13",
+        "threadpoolctl>=3.5",
         "jinja2>=3.1",
     ],
     extras_require=EXTRAS,

@@ -54,8 +54,15 @@ class Category:
     @property
     def clean_name(self) -> str:
         """The name as words for a prompt: ``"bow_(weapon)"`` -> ``"bow"``."""
-        words = _QUALIFIER.sub("", self.name) or self.name
-        return " ".join(words.replace("_", " ").split())
+        return _clean(self.name)
+
+    @property
+    def clean_names(self) -> tuple[str, ...]:
+        """The clean name, then the synonyms as words, each once whatever its case."""
+        names = {self.clean_name.casefold(): self.clean_name}
+        for synonym in filter(None, map(_clean, self.synonyms)):
+            names.setdefault(synonym.casefold(), synonym)
+        return tuple(names.values())
 
 
 class Vocabulary(Sequence[Category]):
@@ -213,6 +220,11 @@ class Vocabulary(Sequence[Category]):
     def __repr__(self) -> str:
         names = ", ".join(category.name for category in self._categories[:3])
         return f"Vocabulary({len(self)} categories: {names}{', ...' if len(self) > 3 else ''})"
+
+
+def _clean(name: str) -> str:
+    words = _QUALIFIER.sub("", name) or name
+    return " ".join(words.replace("_", " ").split())
 
 
 def _parse_category(category: Mapping[str, Any]) -> Category:

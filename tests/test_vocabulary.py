@@ -43,6 +43,25 @@ def test_clean_name(name, expected):
     assert Category(1, name).clean_name == expected
 
 
+@pytest.mark.parametrize(
+    "name, synonyms, expected",
+    [
+        ("cat", (), ("cat",)),
+        ("bow_(weapon)", ("bow_(weapon)",), ("bow",)),
+        ("aerosol_can", ("aerosol_can", "spray_can"), ("aerosol can", "spray can")),
+        (
+            "pop_(soda)",
+            ("pop_(soda)", "soda_(pop)", "Pop", "tonic", "soft_drink"),
+            ("pop", "soda", "tonic", "soft drink"),
+        ),
+        ("wiper", ("wiper_(for_windshield/screen)", "screenwiper"), ("wiper", "screenwiper")),
+        ("saw", ("carpenter's_saw", "_", "saw"), ("saw", "carpenter's saw")),
+    ],
+)
+def test_clean_names_are_the_name_and_its_synonyms_each_once(name, synonyms, expected):
+    assert Category(1, name, synonyms=synonyms).clean_names == expected
+
+
 def test_keeps_order_and_round_trips_through_lvis():
     vocabulary = Vocabulary.from_categories(LVIS)
     assert [c.id for c in vocabulary] == [3, 1, 7]

@@ -26,7 +26,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--config", required=True, help="a Python file with `config = ...`")
     parser.add_argument("--out", required=True, metavar="DIR", help="the dataset folder")
     parser.add_argument(
-        "--num-images", type=int, metavar="N", help="canvases, in turn for each main category"
+        "--num-images",
+        type=int,
+        metavar="N",
+        help="canvases, in turn for each main category; no further rounds follow",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="instead of the config's")
     parser.add_argument("--device", default="cpu", help="of torch: cpu, cuda, cuda:1")
@@ -36,6 +39,13 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         metavar="N",
         help="only render the first N canvases, into DIR-preview, replacing an earlier preview",
+    )
+    parser.add_argument(
+        "--mask-workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that make masks while the U-Net goes on (default: 1)",
     )
     parser.add_argument("--launcher", choices=("none",), default="none")
     return parser.parse_args()
@@ -49,9 +59,16 @@ def main() -> None:
         for name in ("num_images", "seed", "model")
         if getattr(arguments, name) is not None
     }
+    if "num_images" in changes:
+        changes["until"] = None
     config = dataclasses.replace(config, **changes)
     if arguments.preview is None:
-        folder = generate(config, arguments.out, device=arguments.device)
+        folder = generate(
+            config,
+            arguments.out,
+            device=arguments.device,
+            mask_workers=arguments.mask_workers,
+        )
     else:
         folder = preview(config, arguments.out, arguments.preview, device=arguments.device)
     logger.info("%s", folder / "gallery.html")

@@ -1,6 +1,8 @@
 """Mean IoU between masks read out of attention and the known outline of composed objects.
 
 python tools/measure_masks.py --config configs/generation/minilvis_rare.py --out work_dirs/masks
+
+Splits: train (the styles that the model knows), minival (choices are made here), val (to report).
 """
 
 from __future__ import annotations
@@ -19,6 +21,13 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="generation config: model, prompt, masks")
     parser.add_argument("--model", help="another model than the config's")
     parser.add_argument("--preset", default="demo", help="mini-LVIS preset (default: demo)")
+    parser.add_argument("--split", default="train", choices=("train", "minival", "val"))
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        help="published, refined, either with -last or -all for the subject's tokens\n"
+        "(default: the config's)",
+    )
     parser.add_argument("--per-category", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
     parser.add_argument(
@@ -33,29 +42,42 @@ def main() -> None:
 
     import cv2
 
-    from mf_plugin.evaluation.mask_quality import draw_sheet, measure_masks, summarise
+    from mf_plugin.evaluation.mask_quality import (
+        compare_masks,
+        draw_comparison,
+        mask_settings,
+        summarise,
+    )
     from mf_plugin.generation.config import load_generation_config
     from mf_plugin.lvis.io import write_json_atomic
-    from mf_plugin.lvis.sprites import preset_categories
+    from mf_plugin.lvis.sprites import (
+        MINIVAL_STYLES,
+        TRAIN_STYLES,
+        VAL_STYLES,
+        preset_categories,
+    )
     from mf_plugin.mosaic.pipeline import MosaicPipeline
     from mf_plugin.vocabulary import Vocabulary
 
     config = load_generation_config(args.config)
+    settings = mask_settings(config, args.method or [config.mask.method])
     categories = Vocabulary.from_categories(preset_categories(args.preset))
     args.out.mkdir(parents=True, exist_ok=True)
-    pipeline = MosaicPipeline.from_pretrained(args.model or config.model)
-    measured = measure_masks(
-        pipeline,
+    styles = {"train": TRAIN_STYLES, "minival": MINIVAL_STYLES, "val": VAL_STYLES}
+    measured = compare_masks(
+        MosaicPipeline.from_pretrained(args.model or config.model),
         config,
+        settings,
         categories,
         per_category=args.per_category,
         size=tuple(args.size),
         read_steps=args.read_steps or [config.steps * k // 4 for k in (1, 2, 3)],
         seed=args.seed,
+        styles=styles[args.split],
     )
-    summary = summarise(measured)
+    summary = {name: summarise(masks) for name, masks in measured.items()}
     write_json_atomic(args.out / "masks.json", summary)
-    cv2.imwrite(str(args.out / "masks.png"), draw_sheet(measured)[..., ::-1])
+    cv2.imwrite(str(args.out / "masks.png"), draw_comparison(measured)[..., ::-1])
     print(json.dumps(summary, indent=1))
 
 

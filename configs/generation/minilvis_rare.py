@@ -13,8 +13,8 @@ config = GenerationConfig(
     main_categories=("r",),
     other_categories=("r", "c", "f"),  # paper: APr 15.2 against 14.2 with "r" alone (Table 2e)
     images_per_category=12,  # x 10 rare categories of the demo = 120 canvases, 480 objects
-    num_regions=4,  # paper's best (Table 2a)
-    canvas=(128, 128),  # 2 x 2 regions of 64 on average, the size that the model was trained on
+    regions=(4,),  # paper's best (Table 2a)
+    region_size=(64, 64),  # on average; the size that the model was trained on
     jitter=0.375,  # paper: the centre lies in 0.375 to 0.625 of the canvas (Table 2b)
     overlap=(16, 16),  # paper: 48 / 384 and 64 / 512, that is 1/8 of a region; 2 x multiple here
     multiple=8,  # VAE factor 4 x one halving in the U-Net
@@ -29,6 +29,7 @@ config = GenerationConfig(
         "gradient", "sky",
     ),
     mask=MaskConfig(
+        method="refined",
         scales=(1, 2),  # maps of 16 x 16 and 8 x 8 for a region of 64
         # The paper's cell of 16 pixels is for regions of 384 x 512; it scales with the side.
         bilateral=BilateralConfig(sigma_spatial=2.3),  # 16 x 64 / sqrt(384 x 512)

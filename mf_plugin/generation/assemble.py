@@ -6,17 +6,45 @@ A rejected object costs its region alone (policy "region") or, as published, its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mf_plugin.generation.config import GenerationConfig
 from mf_plugin.generation.filters import blank, filter_mask
 from mf_plugin.generation.plan import Canvas, Group
-from mf_plugin.generation.records import CanvasResult, ObjectResult
+from mf_plugin.generation.records import STABILITY, CanvasResult, ObjectResult
 from mf_plugin.mosaic.attention import RegionAttention
-from mf_plugin.mosaic.masks import attention_to_mask, make_disjoint
+from mf_plugin.mosaic.clip import ClipScorer
+from mf_plugin.mosaic.masks import attention_to_mask, make_disjoint, mask_stability
+from mf_plugin.mosaic.sam import SamRefiner
 
 IMAGE_REJECTED = "image_rejected"  # the object is good, another one of its canvas is not
+CLIP_SCORE = "clip_score"
+
+
+@dataclass(frozen=True)
+class Models:
+    """What looks at painted objects besides attention; None where the config has none."""
+
+    sam: SamRefiner | None = None
+    clip: ClipScorer | None = None
+
+
+NO_MODELS = Models()
+
+
+def load_models(config: GenerationConfig, device: str) -> Models:
+    """The config's SAM and CLIP.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    sam, clip = config.sam, config.clip
+    return Models(
+        None if sam is None else SamRefiner(sam.model, device, sam.choose),
+        None if clip is None else ClipScorer(clip.model, device),
+    )
 
 
 def assemble_canvas(
@@ -25,12 +53,14 @@ def assemble_canvas(
     group: Group,
     canvas: Canvas,
     config: GenerationConfig,
+    models: Models = NO_MODELS,
 ) -> CanvasResult:
     """The kept and the rejected objects of a canvas.
 
     Args:
         image: uint8[H, W, 3].
         attention: of each region.
+        models: of ``load_models(config)``.
     """
     regions = group.layout.regions
     crops = [image[region.slices] for region in regions]
@@ -38,7 +68,10 @@ def assemble_canvas(
     # 1. A mask for each region, reduced to its plausible component.
     masks, reasons = [], []
     for crop, read in zip(crops, attention, strict=True):
-        mask, reason = filter_mask(attention_to_mask(read, crop, config.mask), config.filters)
+        mask = attention_to_mask(read, crop, config.mask)
+        if models.sam is not None and mask.any():
+            (mask,) = models.sam.refine(crop, [mask])
+        mask, reason = filter_mask(mask, config.filters)
         masks.append(mask & (reason == ""))
         reasons.append(reason)
 
@@ -47,7 +80,18 @@ def assemble_canvas(
         if not reasons[index]:
             masks[index], reasons[index] = filter_mask(mask, config.filters)
 
-    # 3. What a rejected object does to its canvas.
+    # 3. What CLIP thinks of the rest.
+    scores = [None] * len(regions)
+    if models.clip is not None:
+        texts = [prompt.text for prompt in canvas.prompts]
+        scores = [float(score) for score in models.clip.score(crops, texts)]
+        reasons = [
+            reason or config.clip.reason(score)
+            for reason, score in zip(reasons, scores, strict=True)
+        ]
+        masks = [mask & (reason == "") for mask, reason in zip(masks, reasons, strict=True)]
+
+    # 4. What a rejected object does to its canvas.
     if config.reject == "image" and any(reasons):
         kept_image = None
         reasons = [reason or IMAGE_REJECTED for reason in reasons]
@@ -57,11 +101,16 @@ def assemble_canvas(
     objects = []
     for index, (category, prompt) in enumerate(zip(canvas.categories, canvas.prompts, strict=True)):
         if reasons[index]:
-            mask, thumbnail = None, crops[index]
-        else:
-            mask, thumbnail = np.zeros(image.shape[:2], bool), None
-            mask[regions[index].slices] = masks[index]
-        objects.append(ObjectResult(category.id, prompt.text, mask, reasons[index], thumbnail))
+            objects.append(
+                ObjectResult(category.id, prompt.text, None, reasons[index], crops[index])
+            )
+            continue
+        mask = np.zeros(image.shape[:2], bool)
+        mask[regions[index].slices] = masks[index]
+        measures = {STABILITY: mask_stability(attention[index], crops[index], config.mask)}
+        if scores[index] is not None:
+            measures[CLIP_SCORE] = scores[index]
+        objects.append(ObjectResult(category.id, prompt.text, mask, measures=measures))
     return CanvasResult(group.describe(canvas), kept_image, tuple(objects))
 
 

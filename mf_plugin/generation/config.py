@@ -2,7 +2,7 @@
 
 A config file is code: a Python file that defines ``config = GenerationConfig(...)``; a child
 imports its parent's and states the difference with ``dataclasses.replace``. Defaults are the
-paper's (MosaicFusion, arXiv 2309.13042, Sec. 4.1.3).
+paper's (MosaicFusion, arXiv 2309.13042, Sec. 4.1.3), but for the size, which depends on the model.
 """
 
 from __future__ import annotations
@@ -22,10 +22,32 @@ import mf_plugin
 from mf_plugin.errors import InputError
 from mf_plugin.generation.filters import FilterConfig
 from mf_plugin.mosaic.attention import AttentionConfig
+from mf_plugin.mosaic.layout import check_division
+from mf_plugin.mosaic.clip import ClipFilterConfig
 from mf_plugin.mosaic.masks import MaskConfig
+from mf_plugin.mosaic.sam import SamRefineConfig
 
 REJECT_POLICIES = ("region", "image")
+DTYPES = ("fp32", "bf16", "fp16")
 _PACKAGE = Path(mf_plugin.__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class UntilConfig:
+    """When to stop: go on in rounds until each main category has enough, or the budget is spent.
+
+    Args:
+        accepted: objects that each main category shall have, counted over all regions.
+        max_images: the budget: canvases of all rounds together.
+    """
+
+    accepted: int
+    max_images: int
+
+    def __post_init__(self) -> None:
+        for name in ("accepted", "max_images"):
+            if getattr(self, name) < 1:
+                raise InputError(f"until {name} is {getattr(self, name)}; expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -36,25 +58,40 @@ class GenerationConfig:
         vocabulary: path of an LVIS json, or ``"minilvis:demo"`` / ``"minilvis:all"`` for the
             bundled table. Every category of it stands in the written json.
         model: diffusers folder or hub id.
+        revision: branch, tag or commit of a hub model; None is its main branch.
         main_categories: frequency groups ("r", "c", "f") or category names; each gets
             ``images_per_category`` canvases.
         other_categories: groups or names from which the other regions draw, uniformly.
         num_images: total number of canvases instead of ``images_per_category`` for each main
             category; they go to the main categories in turn.
-        num_regions: regions of a canvas: 1, 2 or 4.
-        canvas: (height, width) in pixels.
-        jitter: the regions' common corner lies in [jitter, 1 - jitter] of the canvas (layout.py).
+        until: the canvases above are the first round; further rounds follow until each main
+            category has enough accepted objects. None: no further rounds.
+        regions: of a canvas: 1, 2 (side by side or stacked), 4, or "RxC", R rows of C regions. Each
+            group draws one entry uniformly: (1, 2, 4) is the paper's random mix (Table 2a).
+        canvas: (height, width) of every canvas in pixels; None where ``region_size`` is given.
+        region_size: mean (height, width) of a region in pixels: a canvas of "RxC" is R times as
+            high and C times as wide. None where ``canvas`` is given.
+        jitter: the paper's sigma: how far the lines between regions stay from the edges, up to 0.5,
+            where they do not move (layout.py).
         overlap: (dy, dx) in pixels that neighbouring regions share.
         multiple: every region edge is a multiple of it, in pixels; itself a multiple of the VAE's
             factor.
         scheduler: name of a diffusers scheduler; None is the checkpoint's own.
         template: prompt with {name}, {definition} and {background}.
+        synonyms: whether the word for {name} is drawn uniformly from the category's name and its
+            synonyms; else it is the name (published).
         backgrounds: words for {background}, one drawn uniformly for each region.
+        sam: Segment Anything, which redraws each mask from its box; None: it does not.
+        clip: CLIP, which rejects objects that do not look like their prompt; None: it does not.
+            Either runs beside the U-Net, on its device, and masks are then made between groups.
         attention, mask, filters: what is read, how it becomes a mask, which masks are kept.
         reject: what one rejected object does. "region": its part of the canvas is filled with that
             part's mean colour, so that no unlabelled object teaches background, and its category is
             noted in ``not_exhaustive_category_ids``. "image": the canvas is dropped (published).
         group_size: canvases that share a layout and are denoised in one batch.
+        dtype: of the model's weights as used: "fp32" (published), "bf16" or "fp16".
+        offload: whether weights wait on the CPU until a part of the model runs.
+        compile: whether torch compiles the U-Net.
         threads: threads of torch; part of the run because sums depend on it.
 
     Raises:
@@ -63,12 +100,15 @@ class GenerationConfig:
 
     vocabulary: str | Path
     model: str | Path
+    revision: str | None = None
     main_categories: tuple[str, ...] = ("r",)
     other_categories: tuple[str, ...] = ("r", "c", "f")
     images_per_category: int = 25
     num_images: int | None = None
-    num_regions: int = 4
-    canvas: tuple[int, int] = (768, 1024)
+    until: UntilConfig | None = None
+    regions: tuple[int | str, ...] = (4,)
+    canvas: tuple[int, int] | None = None
+    region_size: tuple[int, int] | None = None
     jitter: float = 0.375
     overlap: tuple[int, int] = (48, 64)
     multiple: int = 8
@@ -77,12 +117,18 @@ class GenerationConfig:
     guidance: float = 7.5
     negative_prompt: str = ""
     template: str = "a photo of a single {name}, {definition}"
+    synonyms: bool = False
     backgrounds: tuple[str, ...] = ()
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
+    sam: SamRefineConfig | None = None
+    clip: ClipFilterConfig | None = None
     filters: FilterConfig = field(default_factory=FilterConfig)
     reject: str = "region"
     group_size: int = 4
+    dtype: str = "fp32"
+    offload: bool = False
+    compile: bool = False
     threads: int = 1
     jpeg_quality: int = 95
     seed: int = 0
@@ -91,7 +137,7 @@ class GenerationConfig:
         for name in ("images_per_category", "steps", "group_size", "threads", "multiple"):
             _expect(self, name, getattr(self, name) >= 1, "at least 1")
         _expect(self, "num_images", self.num_images is None or self.num_images >= 1, "at least 1")
-        _expect(self, "num_regions", self.num_regions in (1, 2, 4), "1, 2 or 4")
+        _expect(self, "dtype", self.dtype in DTYPES, f"one of {DTYPES}")
         _expect(self, "jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100")
         _expect(self, "seed", self.seed >= 0, "0 or more")
         _expect(self, "reject", self.reject in REJECT_POLICIES, f"one of {REJECT_POLICIES}")
@@ -103,11 +149,20 @@ class GenerationConfig:
             "{background}" not in self.template or bool(self.backgrounds),
             "words for the template's {background}",
         )
-        height, width = self.canvas
-        if min(height, width) < 1 or height % self.multiple or width % self.multiple:
-            raise InputError(
-                f"canvas is {height} x {width}; "
-                f"expected height and width divisible by {self.multiple}"
+        for name in ("canvas", "region_size"):
+            size = getattr(self, name)
+            _expect(self, name, size is None or _is_pair(size), "(height, width) in whole pixels")
+        _expect(self, "overlap", _is_pair(self.overlap), "(dy, dx) in whole pixels")
+        given = isinstance(self.regions, tuple) and bool(self.regions)
+        _expect(self, "regions", given, "a tuple such as (4,)")
+        for regions in self.regions:
+            check_division(
+                regions,
+                canvas=self.canvas,
+                region_size=self.region_size,
+                jitter=self.jitter,
+                overlap=self.overlap,
+                multiple=self.multiple,
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -166,6 +221,10 @@ def _expect(config: GenerationConfig, name: str, holds: bool, expected: str) -> 
 def _is_names(value: object) -> bool:
     """A bare string would silently be read letter by letter."""
     return isinstance(value, tuple) and bool(value) and all(isinstance(v, str) for v in value)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(type(v) is int for v in value)
 
 
 def _jsonable(value: object) -> str:

@@ -1,223 +1,305 @@
-"""The page a person opens first: every category's images with their masks, and the rejects with why.
+"""The page a person opens first: every canvas with its masks, the rejects with why, the quality.
 
-One html file beside ``images/``: images by relative links, each object's mask as SVG polygons over
-its image, rejected objects as embedded thumbnails (their pixels are not in the dataset). No script;
-names are escaped.
+One html file beside ``images/`` that loads nothing else: style, script, thumbnails and facts are in
+it, full-size images are relative links. The facts are JSON in a data block, escaped so that no name
+or prompt can end it; the script inserts them as text, and the page's policy runs that one script
+alone, known by its hash. The same records give the same bytes.
+
+Cost: a canvas of four objects takes 7 kB (128 x 128 pixels) to 11 kB (about 0.8 megapixels), half
+of it the thumbnail. ``GalleryLimits`` keeps the page of a huge dataset loadable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import jinja2
+import numpy as np
+from markupsafe import Markup
 
-MAX_KEPT = 60  # objects shown of a category: with LVIS's 1,203 categories the page stays usable
-MAX_REJECTED = 20
-_ORDER = {"r": 0, "c": 1, "f": 2}
-_COLOURS = ("#ff3b6b", "#ffd23b", "#32d0ff", "#58e06f")  # one for each region, told apart on photos
+from mf_plugin.generation.charts import draw_grid, draw_histogram
+from mf_plugin.generation.quality import UNSTABLE_BELOW, JudgeScores
+from mf_plugin.generation.records import ACCEPTED, Record
+
+_SCRIPTS = ("gallery_scene.js", "gallery_page.js")
+_GROUP_WORDS = {"r": "rare", "c": "common", "f": "frequent"}
+_EXACT_UP_TO = 256  # pixels of the canvas's longer side: outlines of larger ones are simplified
+_TOLERANCE = 1 / 1024  # of the longer side, for simplified outlines
+_MIN_TOLERANCE = 0.75  # pixels: more than the 0.71 by which steps leave a diagonal
+_DATA_BLOCK = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+_CONFIG_FACTS = (  # keys of the config, of several versions of it
+    "model",
+    "scheduler",
+    "steps",
+    "guidance",
+    "regions",
+    "num_regions",
+    "canvas",
+    "region_size",
+    "overlap",
+    "jitter",
+    "template",
+    "mask",
+    "filters",
+    "reject",
+    "seed",
+)
+_HASHES = ("weights_sha256", "config_hash")
+# Facts of a canvas that the page shows in words of its own; any other is shown under its name.
+_KNOWN = {
+    *("index", "group", "seed", "layout", "main_region", "prompts", "image_id", "outcome"),
+    *("file_name", "sha256", "height", "width", "objects", "thumbnail"),
+}
 
 
 @dataclass(frozen=True)
-class _Kept:
-    file_name: str
-    height: int
-    width: int
-    index: int
-    prompt: str
-    polygons: tuple[str, ...]
-    colour: str
+class GalleryLimits:
+    """What the page holds at most; what is beyond it is said on the page.
 
+    Args:
+        canvases: shown at all.
+        thumbnails: canvases with an embedded thumbnail; the others load their image when seen.
+        rejects: rejected objects with an embedded picture.
+    """
 
-@dataclass(frozen=True)
-class _Rejected:
-    thumbnail: str
-    reason: str
-    index: int
-    prompt: str
-
-
-@dataclass(frozen=True)
-class _Section:
-    name: str
-    frequency: str
-    definition: str
-    num_kept: int
-    num_rejected: int
-    kept: tuple[_Kept, ...]
-    rejected: tuple[_Rejected, ...]
+    canvases: int = 12_000
+    thumbnails: int = 4_000
+    rejects: int = 6_000
 
 
 def render_gallery(
-    canvases: Sequence[dict[str, Any]],
-    categories: Sequence[dict[str, Any]],
-    dataset: dict[str, Any],
-    max_kept: int = MAX_KEPT,
-    max_rejected: int = MAX_REJECTED,
+    records: Sequence[Record],
+    categories: Sequence[Record],
+    dataset: Record,
+    scores: JudgeScores | None = None,
+    limits: GalleryLimits = GalleryLimits(),
 ) -> str:
     """Return the html.
 
     Args:
-        canvases: the store's records, in plan order.
+        records: the store's, in plan order.
         categories: LVIS category dicts; those without any object are left out.
-        dataset: the content of dataset.json.
-        max_kept, max_rejected: objects shown of one category; the rest is counted.
+        dataset: the content of dataset.json, with its "quality".
+        scores: of a judge; the page shows them with each object.
+        limits: what the page holds at most.
     """
-    kept: dict[int, list[_Kept]] = {category["id"]: [] for category in categories}
-    rejected: dict[int, list[_Rejected]] = {category["id"]: [] for category in categories}
-    counts = {category["id"]: [0, 0] for category in categories}
-    for canvas in canvases:
-        for position, obj in enumerate(canvas["objects"]):
-            category_id = obj["category_id"]
-            counts[category_id][bool(obj["reason"])] += 1
-            if obj["reason"] and len(rejected[category_id]) < max_rejected:
-                rejected[category_id].append(_rejected(canvas, position))
-            elif not obj["reason"] and len(kept[category_id]) < max_kept:
-                kept[category_id].append(_kept(canvas, position))
-    sections = [
-        _Section(
-            category["name"],
-            category.get("frequency") or "",
-            category.get("def") or "",
-            *counts[category["id"]],
-            tuple(kept[category["id"]]),
-            tuple(rejected[category["id"]]),
-        )
-        for category in categories
-        if any(counts[category["id"]])
-    ]
-    sections.sort(key=lambda section: _ORDER.get(section.frequency, len(_ORDER)))
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("mf_plugin", "generation/templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    return environment.from_string(_TEMPLATE).render(sections=sections, dataset=dataset)
-
-
-def _kept(canvas: dict[str, Any], position: int) -> _Kept:
-    obj = canvas["objects"][position]
-    return _Kept(
-        canvas["file_name"],
-        canvas["height"],
-        canvas["width"],
-        canvas["index"],
-        obj["prompt"],
-        tuple(_points(polygon) for polygon in obj["segmentation"]),
-        _COLOURS[position % len(_COLOURS)],
+    environment.filters["percent"] = _percent
+    environment.filters["words"] = lambda text: text.replace("_", " ")
+    script = "".join(_read_template(environment, name) for name in _SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    data = _collect(records[: limits.canvases], categories, scores, limits)
+    quality = dataset["quality"]
+    return environment.get_template("gallery.html.jinja2").render(
+        dataset=dataset,
+        quality=quality,
+        charts=_draw_charts(quality),
+        rows=_category_rows(quality, categories),
+        group_words=_GROUP_WORDS,
+        config_facts=_describe_config(dataset),
+        left_out=_say_left_out(records, limits),
+        style=Markup(_read_template(environment, "gallery.css")),
+        script=Markup(script),
+        script_hash=digest,
+        data=Markup(_escape_json(data)),
     )
 
 
-def _rejected(canvas: dict[str, Any], position: int) -> _Rejected:
-    obj = canvas["objects"][position]
-    return _Rejected(
-        obj.get("thumbnail", ""), obj["reason"].replace("_", " "), canvas["index"], obj["prompt"]
-    )
+def read_thumbnails(html: str) -> dict[tuple[int, int | None], str]:
+    """The thumbnails that a page of ``render_gallery`` holds; none of a page of another kind.
+
+    Returns:
+        base64 by (canvas index, place of the rejected object), or (canvas index, None) for the
+        canvas itself.
+    """
+    block = _DATA_BLOCK.search(html)
+    found: dict[tuple[int, int | None], str] = {}
+    for canvas in json.loads(block[1])["canvases"] if block else []:
+        if "thumbnail" in canvas:
+            found[canvas["index"], None] = canvas["thumbnail"]
+        for position, obj in enumerate(canvas["objects"]):
+            if "thumbnail" in obj:
+                found[canvas["index"], position] = obj["thumbnail"]
+    return found
 
 
-def _points(polygon: Sequence[float]) -> str:
-    return " ".join(f"{x:g},{y:g}" for x, y in zip(polygon[::2], polygon[1::2], strict=True))
+def _collect(
+    records: Sequence[Record],
+    categories: Sequence[Record],
+    scores: JudgeScores | None,
+    limits: GalleryLimits,
+) -> Record:
+    """The page's data: categories rare ones first; what repeats stands once, in a table."""
+    asked = {obj["category_id"] for record in records for obj in record["objects"]}
+    shown = [category for category in categories if category["id"] in asked]
+    order = [*_GROUP_WORDS, None]
+    shown.sort(key=lambda c: (order.index(c.get("frequency") or None), c["name"]))
+    places = {category["id"]: place for place, category in enumerate(shown)}
+    texts: dict[str, int] = {}
+    layouts: dict[str, int] = {}
+    thumbnails, rejects = limits.thumbnails, limits.rejects
+    canvases = []
+    for record in records:
+        layout = json.dumps(record.get("layout", {}))
+        canvas = {
+            "index": record["index"],
+            "group": record.get("group"),
+            "seed": str(record.get("seed", "")),  # 64 bits do not fit a number of the script
+            "layout": layouts.setdefault(layout, len(layouts)),
+            "objects": [],
+        }
+        if record["outcome"] == ACCEPTED:
+            canvas |= {key: record[key] for key in ("file_name", "sha256", "height", "width")}
+            if "thumbnail" in record and thumbnails > 0:
+                canvas["thumbnail"] = record["thumbnail"]
+                thumbnails -= 1
+        for position, obj in enumerate(record["objects"]):
+            item = {"category": places[obj["category_id"]]}
+            item["text"] = texts.setdefault(obj["prompt"], len(texts))
+            if obj["reason"]:
+                item["reason"] = obj["reason"]
+                if "thumbnail" in obj and rejects > 0:
+                    item["thumbnail"] = obj["thumbnail"]
+                    rejects -= 1
+            else:
+                item["outline"] = _draw_outline(obj["segmentation"], record)
+                item["area"], item["bbox"] = round(obj["area"]), [round(v) for v in obj["bbox"]]
+            if obj.get("measures"):
+                item["measures"] = obj["measures"]
+            key = record["index"], position
+            if scores is not None and key in scores.confidence:
+                item["judged"] = [round(scores.confidence[key], 4), scores.named[key]]
+            canvas["objects"].append(item)
+        more = {key: value for key, value in record.items() if key not in _KNOWN}
+        if record.get("main_region") is not None:
+            more = {"main_region": record["main_region"], **more}
+        if more:
+            canvas["more"] = more
+        canvases.append(canvas)
+    return {
+        "categories": [
+            {
+                "name": category["name"],
+                "group": category.get("frequency") or "",
+                "definition": category.get("def") or "",
+            }
+            for category in shown
+        ],
+        "judge": scores.judge if scores is not None else None,
+        "unstable_below": UNSTABLE_BELOW,
+        "texts": list(texts),
+        "layouts": [json.loads(layout) for layout in layouts],
+        "canvases": canvases,
+    }
 
 
-_TEMPLATE = """\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Synthetic images: {{ dataset.counts.images }} images</title>
-<style>
-  :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent);
-          --soft: color-mix(in srgb, currentColor 62%, transparent); }
-  body { margin: 0; font: 15px/1.45 system-ui, sans-serif; }
-  header, main { max-width: 1400px; margin: 0 auto; padding: 20px 24px; }
-  h1 { margin: 0 0 4px; font-size: 24px; }
-  h2 { margin: 0; font-size: 18px; }
-  p { margin: 4px 0; max-width: 80ch; }
-  .soft, figcaption { color: var(--soft); }
-  .bar { position: sticky; top: 0; z-index: 2; background: Canvas; border-block: 1px solid var(--line);
-         padding: 8px 24px; }
-  nav { max-height: 22vh; overflow: auto; margin-top: 6px; columns: 180px auto; font-size: 14px; }
-  nav a { display: block; text-decoration: none; color: inherit; white-space: nowrap;
-          overflow: hidden; text-overflow: ellipsis; }
-  nav a:hover { text-decoration: underline; }
-  section { padding: 18px 0; border-top: 1px solid var(--line); scroll-margin-top: 30vh; }
-  .row { display: flex; flex-wrap: wrap; gap: 12px; margin-top: 10px; }
-  figure { margin: 0; width: 200px; font-size: 12px; }
-  .frame { position: relative; }
-  .frame img, .reject img { display: block; width: 100%; height: auto; border-radius: 4px; }
-  .frame svg { position: absolute; inset: 0; width: 100%; height: 100%; }
-  polygon { stroke-width: 1.5; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
-  .reject { width: 96px; }
-  .tag { font-size: 12px; border: 1px solid var(--line); border-radius: 9px; padding: 0 7px; }
-  body:has(#masks:not(:checked)) svg, body:has(#rejects:not(:checked)) .rejects { display: none; }
-  table { border-collapse: collapse; margin-top: 10px; }
-  td { padding: 1px 18px 1px 0; }
-  td.n { text-align: right; font-variant-numeric: tabular-nums; }
-</style>
-<header>
-  <h1>Synthetic images</h1>
-  <p>{{ dataset.counts.images }} images of {{ dataset.counts.canvases }} canvases;
-     {{ dataset.counts.annotations }} of {{ dataset.counts.objects }} objects kept
-     {%- if dataset.counts.objects %}
-     ({{ (100 * dataset.counts.annotations / dataset.counts.objects) | round | int }} %)
-     {%- endif %}.</p>
-  <p class="soft">Model {{ dataset.config.model }}, {{ dataset.config.steps }} steps, guidance
-     {{ dataset.config.guidance }}, seed {{ dataset.config.seed }}. Everything else is in
-     dataset.json, and each canvas in manifest.jsonl.</p>
-  {% if dataset.rejections %}
-  <table>
-    {% for reason, count in dataset.rejections.items() %}
-    <tr><td class="n">{{ count }}</td><td>rejected: {{ reason | replace("_", " ") }}</td></tr>
-    {% endfor %}
-  </table>
-  {% endif %}
-</header>
-<div class="bar">
-  <label><input type="checkbox" id="masks" checked> masks</label>
-  <label><input type="checkbox" id="rejects" checked> rejects</label>
-  <nav>
-    {% for section in sections %}
-    <a href="#c{{ loop.index }}">{{ section.name }}
-      <span class="soft">{{ section.num_kept }}/{{ section.num_kept + section.num_rejected }}</span></a>
-    {% endfor %}
-  </nav>
-</div>
-<main>
-{% for section in sections %}
-<section id="c{{ loop.index }}">
-  <h2>{{ section.name }} {% if section.frequency %}<span class="tag">{{ section.frequency }}</span>{% endif %}</h2>
-  <p class="soft">{{ section.definition }}</p>
-  <p>{{ section.num_kept }} kept, {{ section.num_rejected }} rejected
-    {%- if section.kept | length < section.num_kept %}; the first {{ section.kept | length }} shown{% endif %}</p>
-  <div class="row">
-    {% for item in section.kept %}
-    <figure title="{{ item.prompt }}">
-      <div class="frame">
-        <a href="{{ item.file_name }}"><img loading="lazy" src="{{ item.file_name }}" width="{{ item.width }}" height="{{ item.height }}" alt="{{ section.name }}"></a>
-        <svg viewBox="0 0 {{ item.width }} {{ item.height }}" preserveAspectRatio="none" pointer-events="none">
-          {% for points in item.polygons %}
-          <polygon points="{{ points }}" stroke="{{ item.colour }}" fill="{{ item.colour }}" fill-opacity="0.3"/>
-          {% endfor %}
-        </svg>
-      </div>
-      <figcaption>canvas {{ item.index }}</figcaption>
-    </figure>
-    {% endfor %}
-  </div>
-  {% if section.rejected %}
-  <div class="rejects">
-    <p class="soft">rejected{% if section.rejected | length < section.num_rejected %}, the first {{ section.rejected | length }}{% endif %}</p>
-    <div class="row">
-      {% for item in section.rejected %}
-      <figure class="reject" title="{{ item.prompt }}">
-        {% if item.thumbnail %}<img loading="lazy" src="data:image/jpeg;base64,{{ item.thumbnail }}" alt="rejected {{ section.name }}">{% endif %}
-        <figcaption>{{ item.reason }}<br>canvas {{ item.index }}</figcaption>
-      </figure>
-      {% endfor %}
-    </div>
-  </div>
-  {% endif %}
-</section>
-{% endfor %}
-</main>
-</html>
-"""
+def _draw_outline(polygons: Sequence[Sequence[float]], record: Record) -> str:
+    """Polygons as an SVG path, each point relative to the one before it, which is half the text.
+
+    Those of a large canvas are simplified: they have a point at every step of the mask's edge.
+    """
+    longer_side = max(record["height"], record["width"])
+    tolerance = max(_MIN_TOLERANCE, _TOLERANCE * longer_side)
+    parts = []
+    for polygon in polygons:
+        points = np.asarray(polygon, np.float32).reshape(-1, 2).round().astype(np.int32)
+        if longer_side > _EXACT_UP_TO:
+            fewer = cv2.approxPolyDP(points[:, None], tolerance, True)[:, 0]
+            points = fewer if len(fewer) > 2 else points
+        steps = np.diff(points, axis=0).ravel().tolist()
+        parts.append(f"M{points[0, 0]} {points[0, 1]}l{' '.join(map(str, steps))}z")
+    return "".join(parts)
+
+
+def _draw_charts(quality: Record) -> dict[str, Markup]:
+    stability, area, position = quality["stability"], quality["area"], quality["position"]
+    charts = {
+        "stability": draw_histogram(stability["histogram"], "stability", UNSTABLE_BELOW),
+        "of_region": draw_histogram(area["of_region"]["histogram"], "area over region"),
+        "of_image": draw_histogram(area["of_image"]["root_histogram"], "relative size"),
+        "on_canvas": draw_grid(position["on_canvas"], "object centres on the canvas"),
+        "in_region": draw_grid(position["in_region"], "object centres in their regions"),
+    }
+    if "judge" in quality:
+        charts["judge"] = draw_histogram(quality["judge"]["histogram"], "the judge's confidence")
+    return charts
+
+
+def _category_rows(quality: Record, categories: Sequence[Record]) -> list[Record]:
+    """The report's categories, those of the lowest acceptance first."""
+    groups = {category["name"]: category.get("frequency") or "" for category in categories}
+    rows = [{"name": n, "group": groups[n], **row} for n, row in quality["categories"].items()]
+    return sorted(rows, key=lambda row: (row["acceptance"], row["name"]))
+
+
+def _describe_config(dataset: Record) -> list[tuple[str, str]]:
+    config = dataset.get("config", {})
+    facts = [(key, _say(config[key])) for key in _CONFIG_FACTS if config.get(key) is not None]
+    facts += [(key, str(dataset[key])) for key in _HASHES if dataset.get(key)]
+    facts += [(key, _say(dataset[key])) for key in ("until", "device") if key in dataset]
+    versions = dataset.get("versions", {})
+    facts.append(("versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
+    return [(key.replace("_", " "), text) for key, text in facts]
+
+
+def _say(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k.replace('_', ' ')} {_say(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return " x ".join(_say(v) for v in value)
+    return str(value)
+
+
+def _say_left_out(records: Sequence[Record], limits: GalleryLimits) -> list[str]:
+    """A sentence for each limit that was reached."""
+    shown = records[: limits.canvases]
+    counts = Counter(r["outcome"] for r in shown if "thumbnail" in r)
+    rejects = sum("thumbnail" in obj for record in shown for obj in record["objects"])
+    sentences = []
+    if len(records) > limits.canvases:
+        sentences.append(
+            f"This page shows the first {limits.canvases:,} of {len(records):,} canvases; the "
+            "numbers above and manifest.jsonl have all of them."
+        )
+    if counts[ACCEPTED] > limits.thumbnails:
+        sentences.append(
+            f"The first {limits.thumbnails:,} of {counts[ACCEPTED]:,} images have a thumbnail in "
+            "this page; the others are loaded from images/ when they come into view."
+        )
+    if rejects > limits.rejects:
+        sentences.append(
+            f"The first {limits.rejects:,} of {rejects:,} rejected objects have a picture in this "
+            "page; of the others it has the facts alone."
+        )
+    return sentences
+
+
+def _escape_json(data: Record) -> str:
+    """JSON that html cannot read as markup, whatever text is in it."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _read_template(environment: jinja2.Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f} %"

@@ -13,20 +13,26 @@ import base64
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
+from mf_plugin.errors import InputError
 from mf_plugin.lvis.polygons import mask_to_polygons
 
 Record = dict[str, Any]
+EncodedCanvas = tuple[Record, bytes | None]  # a record, and its JPEG if the canvas is accepted
 
 ACCEPTED, REJECTED = "accepted", "rejected"
-_THUMBNAIL_QUALITY = 80
-_NOT_IN_MANIFEST = ("objects", "height", "width")  # annotations.json has them
+STABILITY = "stability"  # a measure of each accepted object: mosaic.masks.mask_stability
+CANVAS_SIDE, REJECT_SIDE = 160, 128  # pixels of a thumbnail's longer side
+_THUMBNAIL_QUALITY = 75
+_MEASURE_DIGITS = 4
+_NOT_IN_MANIFEST = ("objects", "height", "width", "thumbnail")  # other files have them
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class ObjectResult:
         prompt: the text it was made from.
         mask: bool[H, W], or None if it was rejected.
         reason: why it was rejected, "" if it was not.
-        thumbnail: uint8[h, w, 3] of a rejected object, for the gallery.
+        thumbnail: uint8[h, w, 3] of a rejected object, for the gallery; shrunk to REJECT_SIDE.
+        measures: what was measured of it, by name; kept with 4 digits. They only describe.
     """
 
     category_id: int
@@ -46,6 +53,7 @@ class ObjectResult:
     mask: np.ndarray | None
     reason: str = ""
     thumbnail: np.ndarray | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class CanvasResult:
     objects: tuple[ObjectResult, ...]
 
 
-def encode_canvas(canvas: CanvasResult, jpeg_quality: int) -> tuple[Record, bytes | None]:
+def encode_canvas(canvas: CanvasResult, jpeg_quality: int) -> EncodedCanvas:
     """The record of a canvas, and its JPEG if it is accepted.
 
     A canvas is accepted if one of its objects is. Its image id is its index + 1, so that no id is 0
@@ -86,6 +94,7 @@ def encode_canvas(canvas: CanvasResult, jpeg_quality: int) -> tuple[Record, byte
     record["file_name"] = f"images/{image_id:012d}.jpg"
     record["sha256"] = hashlib.sha256(jpeg).hexdigest()
     record["height"], record["width"] = canvas.image.shape[:2]
+    record["thumbnail"] = _to_thumbnail(canvas.image, CANVAS_SIDE)
     return record, jpeg
 
 
@@ -141,10 +150,69 @@ def to_annotations(records: Iterable[Record], categories: Sequence[Record]) -> R
 
 
 def to_manifest_line(record: Record) -> Record:
-    """The planned facts, the outcome, the file with its hash, and a reason ("" or why not) an
-    object."""
+    """The planned facts, the outcome, the file with its hash; a reason ("" or why not) and the
+    measures of each object."""
     line = {key: value for key, value in record.items() if key not in _NOT_IN_MANIFEST}
-    return {**line, "reasons": [obj["reason"] for obj in record["objects"]]}
+    return {
+        **line,
+        "reasons": [obj["reason"] for obj in record["objects"]],
+        "measures": [obj.get("measures", {}) for obj in record["objects"]],
+    }
+
+
+def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
+    """The records again, out of a finished dataset's lines and annotations.
+
+    They lack the thumbnails, which gallery.html alone has.
+
+    Args:
+        manifest: lines of ``to_manifest_line``; one of an earlier version has no measures. The
+            planned facts hold "prompts", a {"category_id", "text"} for each object.
+        annotations: of ``to_annotations``.
+
+    Raises:
+        InputError: the two do not belong together.
+    """
+    images = {image["id"]: image for image in annotations["images"]}
+    shapes: dict[int, list[Record]] = {}
+    for annotation in annotations["annotations"]:
+        shapes.setdefault(annotation["image_id"], []).append(annotation)
+    records = []
+    for line in manifest:
+        record = {key: v for key, v in line.items() if key not in ("reasons", "measures")}
+        reasons, prompts = line["reasons"], line["prompts"]
+        measures = line.get("measures") or [{}] * len(reasons)
+        kept = iter(shapes.pop(line["image_id"], []))
+        if len({len(reasons), len(prompts), len(measures)}) > 1:
+            raise InputError(
+                f"manifest line {line['index']}: {len(prompts)} prompts, {len(reasons)} reasons, "
+                f"{len(measures)} measures; expected one of each for an object"
+            )
+        objects = []
+        for prompt, reason, measured in zip(prompts, reasons, measures, strict=True):
+            obj = {"category_id": prompt["category_id"], "prompt": prompt["text"], "reason": reason}
+            if measured:
+                obj["measures"] = measured
+            if not reason:
+                shape = next(kept, {"category_id": "no annotation"})
+                if shape["category_id"] != obj["category_id"]:
+                    raise InputError(
+                        f"manifest line {line['index']} has an object of category "
+                        f"{obj['category_id']}, annotations.json {shape['category_id']}"
+                    )
+                obj |= {key: shape[key] for key in ("segmentation", "area", "bbox")}
+            objects.append(obj)
+        if next(kept, None):
+            raise InputError(f"manifest line {line['index']}: annotations.json has more objects")
+        if line["outcome"] == ACCEPTED:
+            image = images.get(line["image_id"])
+            if image is None:
+                raise InputError(f"manifest line {line['index']}: annotations.json lacks its image")
+            record |= {"height": image["height"], "width": image["width"]}
+        records.append({**record, "objects": objects})
+    if shapes:
+        raise InputError(f"annotations.json has images {sorted(shapes)[:3]} that no line names")
+    return records
 
 
 def count_objects(records: Iterable[Record]) -> Counter[str]:
@@ -182,10 +250,13 @@ def _encode_object(obj: ObjectResult) -> Record:
         "prompt": obj.prompt,
         "reason": obj.reason,
     }
+    if obj.measures:
+        encoded["measures"] = {
+            name: round(float(value), _MEASURE_DIGITS) for name, value in obj.measures.items()
+        }
     if obj.reason:
         if obj.thumbnail is not None:
-            jpeg = _to_jpeg(obj.thumbnail, _THUMBNAIL_QUALITY)
-            encoded["thumbnail"] = base64.b64encode(jpeg).decode()
+            encoded["thumbnail"] = _to_thumbnail(obj.thumbnail, REJECT_SIDE)
         return encoded
     if obj.mask is None or not obj.mask.any():
         raise ValueError(f"{obj.prompt!r} has no mask; expected one, or a reason")
@@ -197,6 +268,15 @@ def _encode_object(obj: ObjectResult) -> Record:
         "area": float(obj.mask.sum()),
         "bbox": [float(left), float(top), float(right - left), float(bottom - top)],
     }
+
+
+def _to_thumbnail(image: np.ndarray, side: int) -> str:
+    """The image as JPEG in base64, its longer side at most ``side``."""
+    scale = side / max(image.shape[:2])
+    if scale < 1:
+        height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return base64.b64encode(_to_jpeg(image, _THUMBNAIL_QUALITY)).decode()
 
 
 def _to_jpeg(image: np.ndarray, quality: int) -> bytes:

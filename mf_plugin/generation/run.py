@@ -1,7 +1,7 @@
 """Run a plan: vocabulary, plan, pipeline, masks, filters, dataset folder. Resumable.
 
-Everything that can be wrong with the input is checked before the folder is touched. One worker: the
-groups are independent of each other, so that more of them can share a plan without changing a byte.
+Everything that can be wrong with the input is checked before the folder is touched. The groups of a
+round are independent of each other; their mask work runs beside the U-Net (workers.py).
 """
 
 from __future__ import annotations
@@ -13,21 +13,26 @@ import logging
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
-from mf_plugin.generation.assemble import assemble_canvas
+from mf_plugin.generation.assemble import load_models
 from mf_plugin.generation.config import GenerationConfig
-from mf_plugin.generation.plan import Group, Plan, load_vocabulary, make_plan
-from mf_plugin.generation.records import ACCEPTED, CanvasResult
+from mf_plugin.generation.plan import Plan, load_vocabulary, make_plan, possible_names
+from mf_plugin.generation.progress import Progress
+from mf_plugin.generation.rounds import (
+    Tally,
+    describe_rounds,
+    find_lacking,
+    plan_next_round,
+    tally_objects,
+)
 from mf_plugin.generation.store import (
     DatasetStore,
     check_destination,
@@ -35,9 +40,10 @@ from mf_plugin.generation.store import (
     remove_dataset,
     remove_staging,
 )
+from mf_plugin.generation.workers import MadeGroup, MaskWorkers
+from mf_plugin.mosaic.masks import attention_config_for
 from mf_plugin.mosaic.pipeline import MosaicPipeline
 from mf_plugin.mosaic.prompts import build_prompt, subject_tokens
-from mf_plugin.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +52,7 @@ _PACKAGES = ("mf-plugin", "torch", "diffusers", "transformers", "numpy", "scipy"
 
 
 def generate(
-    config: GenerationConfig, out: str | Path, *, device: str = "cpu", workers: int = 1
+    config: GenerationConfig, out: str | Path, *, device: str = "cpu", mask_workers: int = 1
 ) -> Path:
     """Generate a dataset, or go on with one that an earlier call left unfinished.
 
@@ -54,7 +60,8 @@ def generate(
         config: decides the content, byte for byte, together with device and versions.
         out: the dataset folder. One that is complete and of this config is left as it is.
         device: of torch.
-        workers: 1.
+        mask_workers: processes that make masks and files while the U-Net goes on; 0 makes them
+            in between. It changes no byte.
 
     Returns:
         The dataset folder.
@@ -64,33 +71,37 @@ def generate(
         MissingExtra: the extra "diffusion" is not installed.
     """
     out = Path(out)
-    if workers != 1:
-        raise InputError(f"workers is {workers}; expected 1")
-    vocabulary = load_vocabulary(config.vocabulary)
-    plan = make_plan(config, vocabulary)
+    if mask_workers < 0:
+        raise InputError(f"mask_workers is {mask_workers}; expected 0 or more")
+    plan = make_plan(config, load_vocabulary(config.vocabulary))
     check_destination(out)
-    identity = {
-        "format": FORMAT,
-        "config": config.to_json(),
-        "config_hash": config.config_hash,
-        "vocabulary_sha256": _hash_vocabulary(vocabulary),
-    }
-    if check_resumable(out, identity):
+    if check_resumable(out, _identify(plan)):
         remove_staging(out)
         logger.info("%s is complete; nothing to do", out)
         return out
-    with _torch_threads(config.threads, device):
-        pipeline = _load_pipeline(plan, device)
-        identity["weights_sha256"] = pipeline.model_hash()
-        store = DatasetStore(
-            out,
-            identity=identity,
-            environment=_describe_environment(device),
-            categories=vocabulary.to_lvis(),
-            jpeg_quality=config.jpeg_quality,
-        )
-        with store:
-            return _run_groups(plan, pipeline, store, device)
+    with torch_threads(config.threads, device):
+        return generate_with(plan, load_pipeline(plan, device), out, device, mask_workers)
+
+
+def generate_with(
+    plan: Plan, pipeline: MosaicPipeline, out: Path, device: str, mask_workers: int = 1
+) -> Path:
+    """``generate`` with a plan that is checked and a pipeline that is loaded.
+
+    Args:
+        plan: of one round.
+        pipeline: of ``load_pipeline(plan, device)``; torch has the plan's number of threads.
+        out, device, mask_workers: as in ``generate``.
+    """
+    models = load_models(plan.config, device)
+    store = DatasetStore(
+        out,
+        identity={**_identify(plan), "weights_sha256": pipeline.model_hash()},
+        environment=_describe_environment(device),
+        categories=plan.vocabulary.to_lvis(),
+    )
+    with store, MaskWorkers(plan.config, mask_workers, models) as workers:
+        return _run_rounds(plan, pipeline, store, workers, device)
 
 
 def preview(
@@ -103,72 +114,105 @@ def preview(
     out = Path(out)
     folder = out.with_name(out.name + "-preview")
     check_destination(folder)
-    config = dataclasses.replace(config, num_images=num_images)
+    config = dataclasses.replace(config, num_images=num_images, until=None)
     make_plan(config, load_vocabulary(config.vocabulary))
     remove_dataset(folder)
     return generate(config, folder, device=device)
 
 
-def _run_groups(plan: Plan, pipeline: MosaicPipeline, store: DatasetStore, device: str) -> Path:
-    """Make the groups that are not done, then finalise."""
+def _run_rounds(
+    plan: Plan, pipeline: MosaicPipeline, store: DatasetStore, workers: MaskWorkers, device: str
+) -> Path:
+    """Make the groups that are not done, round by round, then finalise."""
     if store.complete:  # by another process, while this one was loading the model
         return store.folder
     started, begin = datetime.now(timezone.utc), time.perf_counter()
-    done = [store.outcomes(index) for index in range(len(plan.groups))]
-    outcomes: Counter[str] = sum(filter(None, done), Counter())
-    waiting = [index for index, counts in enumerate(done) if counts is None]
-    sizes = {index: len(plan.groups[index].canvases) for index in waiting}
-    num_new = sum(sizes.values())
-    with tqdm(
-        desc="generating",
-        unit="canvas",
-        total=plan.num_images,
-        initial=plan.num_images - num_new,
-    ) as bar:
-        _show(bar, outcomes)
-        for index in waiting:
-            group_begin = time.perf_counter()
-            canvases = _make_group(pipeline, plan.config, plan.groups[index])
-            outcomes += store.add(index, canvases, time.perf_counter() - group_begin)
-            bar.update(sizes[index])
-            _show(bar, outcomes)
+    tally: Tally = Counter()
+    num_new = 0
+    with Progress(plan.num_images) as progress:
+        while True:
+            num_new += _make_round(plan, pipeline, store, workers, progress)
+            for index in plan.last_round if plan.config.until else ():
+                tally += tally_objects(store.records(index))
+            longer = plan_next_round(plan, tally)
+            if longer is None:
+                break
+            plan = longer
+            progress.extend(plan.num_images)
+    lacking = find_lacking(plan, tally)
+    if lacking:
+        logger.warning(
+            "the budget of %d canvases is spent; accepted objects that lack: %s",
+            plan.num_images,
+            ", ".join(f"{category.name} {number}" for category, number in lacking.items()),
+        )
     seconds = time.perf_counter() - begin
     run = {
         "started": started.isoformat(timespec="seconds"),
         "host": platform.node(),
         "device": _name_device(device),
-        "workers": 1,
+        "mask_workers": workers.number,
         "seconds": round(seconds, 3),
         "canvases": num_new,
         "canvases_per_second": round(num_new / seconds, 4),
     }
-    return store.finalise(len(plan.groups), run)
+    return store.finalise(len(plan.groups), run, describe_rounds(plan, tally))
 
 
-def _make_group(
-    pipeline: MosaicPipeline, config: GenerationConfig, group: Group
-) -> list[CanvasResult]:
-    output = pipeline(
-        group.layout,
-        [canvas.prompts for canvas in group.canvases],
-        seeds=[canvas.seed for canvas in group.canvases],
-        steps=config.steps,
-        guidance=config.guidance,
-        negative_prompt=config.negative_prompt,
-        attention=config.attention,
-    )
-    return [
-        assemble_canvas(image, attention, group, canvas, config)
-        for image, attention, canvas in zip(
-            output.images, output.attention, group.canvases, strict=True
+def _make_round(
+    plan: Plan,
+    pipeline: MosaicPipeline,
+    store: DatasetStore,
+    workers: MaskWorkers,
+    progress: Progress,
+) -> int:
+    """Make the groups of the last round that are not done; returns the number of new canvases."""
+    waiting, num_new = [], 0
+    for index in plan.last_round:
+        outcomes = store.outcomes(index)
+        if outcomes is None:
+            waiting.append(index)
+        else:
+            progress.add(len(plan.canvas_numbers(index)), outcomes, earlier=True)
+    for made in _make_groups(pipeline, plan, waiting, workers):
+        progress.add(len(made.canvases), store.add(made.index, made.canvases, made.seconds))
+        num_new += len(made.canvases)
+    return num_new
+
+
+def _make_groups(
+    pipeline: MosaicPipeline, plan: Plan, indices: Iterable[int], workers: MaskWorkers
+) -> Iterator[MadeGroup]:
+    """The groups, each as soon as its masks are ready; the U-Net does not wait for them."""
+    config = plan.config
+    for index in indices:
+        begin, group = time.perf_counter(), plan.groups[index]
+        output = pipeline(
+            group.layout,
+            [canvas.prompts for canvas in group.canvases],
+            seeds=[canvas.seed for canvas in group.canvases],
+            steps=config.steps,
+            guidance=config.guidance,
+            negative_prompt=config.negative_prompt,
+            attention=attention_config_for(config.mask, config.attention),
         )
-    ]
+        seconds = time.perf_counter() - begin
+        yield from workers.add(group, output.images, output.attention, seconds)
+    yield from workers.finish()
 
 
-def _load_pipeline(plan: Plan, device: str) -> MosaicPipeline:
+def load_pipeline(plan: Plan, device: str) -> MosaicPipeline:
     """Load the model and see that it fits the plan."""
     config = plan.config
-    pipeline = MosaicPipeline.from_pretrained(config.model, device, scheduler=config.scheduler)
+    pipeline = MosaicPipeline.from_pretrained(
+        config.model,
+        device,
+        dtype=config.dtype,
+        scheduler=config.scheduler,
+        offload=config.offload,
+        compile=config.compile,
+        revision=config.revision,
+    )
     if config.multiple % pipeline.vae_factor:
         raise InputError(
             f"multiple is {config.multiple}; expected a multiple of {pipeline.vae_factor}, "
@@ -176,12 +220,14 @@ def _load_pipeline(plan: Plan, device: str) -> MosaicPipeline:
         )
     longest = max(config.backgrounds, key=len, default="")
     for category in dict.fromkeys(plan.main + plan.others):
-        subject_tokens(pipeline.tokenizer, build_prompt(category, config.template, longest))
+        for name in possible_names(category, config):
+            prompt = build_prompt(category, config.template, longest, name)
+            subject_tokens(pipeline.tokenizer, prompt)
     return pipeline
 
 
 @contextmanager
-def _torch_threads(threads: int, device: str) -> Iterator[None]:
+def torch_threads(threads: int, device: str) -> Iterator[None]:
     """Run with the plan's thread count and give the process its own back."""
     torch = require("torch", "diffusion")
     try:
@@ -200,13 +246,15 @@ def _torch_threads(threads: int, device: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _show(bar: tqdm, outcomes: Counter[str]) -> None:
-    rejected = sum(outcomes.values()) - outcomes[ACCEPTED]
-    bar.set_postfix(accepted=outcomes[ACCEPTED], rejected=rejected)
-
-
-def _hash_vocabulary(vocabulary: Vocabulary) -> str:
-    return hashlib.sha256(json.dumps(vocabulary.to_lvis(), sort_keys=True).encode()).hexdigest()
+def _identify(plan: Plan) -> dict[str, Any]:
+    """What the content depends on besides the weights."""
+    vocabulary = json.dumps(plan.vocabulary.to_lvis(), sort_keys=True)
+    return {
+        "format": FORMAT,
+        "config": plan.config.to_json(),
+        "config_hash": plan.config.config_hash,
+        "vocabulary_sha256": hashlib.sha256(vocabulary.encode()).hexdigest(),
+    }
 
 
 def _describe_environment(device: str) -> dict[str, Any]:

@@ -22,12 +22,13 @@ from filelock import FileLock, Timeout
 from mf_plugin.errors import InputError
 from mf_plugin.generation.config import differences
 from mf_plugin.generation.gallery import render_gallery
+from mf_plugin.generation.quality import quality_report
+from mf_plugin.generation.readable import to_readable_json
 from mf_plugin.generation.records import (
     ACCEPTED,
-    CanvasResult,
+    EncodedCanvas,
     Record,
     count_objects,
-    encode_canvas,
     summarise,
     to_annotations,
     to_manifest_line,
@@ -37,7 +38,7 @@ from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
 logger = logging.getLogger(__name__)
 
 DATASET = "dataset.json"
-_LOCK = ".generate.lock"
+LOCK = ".generate.lock"
 _STAGING = "groups"
 _IDENTITY = "identity.json"
 _FILES = (DATASET, "annotations.json", "manifest.jsonl", "gallery.html", "run.json")
@@ -57,7 +58,7 @@ def check_destination(folder: Path) -> None:
         raise InputError(f"cannot write {folder}: {parent} is not a folder")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"cannot write {folder}: no permission to write in {parent}")
-    if parent == folder and not (folder / _LOCK).is_file() and not (folder / DATASET).is_file():
+    if parent == folder and not (folder / LOCK).is_file() and not (folder / DATASET).is_file():
         foreign = sorted(path.name for path in folder.iterdir())
         if foreign:
             raise InputError(
@@ -106,7 +107,6 @@ class DatasetStore:
         environment: device and versions, JSON values. Noted with each group; where it changes on
             the way, dataset.json says so.
         categories: LVIS category dicts of the vocabulary, in its order.
-        jpeg_quality: 1 to 100.
 
     Raises (on entering):
         InputError: another process holds the folder, or it was begun with another identity.
@@ -119,15 +119,13 @@ class DatasetStore:
         identity: dict[str, Any],
         environment: dict[str, Any],
         categories: list[Record],
-        jpeg_quality: int,
     ) -> None:
         self.folder = Path(folder)
         self.identity = identity
         self.environment = environment
         self.categories = categories
-        self.jpeg_quality = jpeg_quality
         self._staging = self.folder / _STAGING
-        self._lock = FileLock(self.folder / _LOCK)
+        self._lock = FileLock(self.folder / LOCK)
 
     def __enter__(self) -> DatasetStore:
         check_destination(self.folder)
@@ -155,21 +153,25 @@ class DatasetStore:
 
     def outcomes(self, group: int) -> Counter[str] | None:
         """Objects of a group by outcome ("accepted" or the reason); None if it is not done."""
+        records = self.records(group)
+        return None if records is None else count_objects(records)
+
+    def records(self, group: int) -> list[Record] | None:
+        """The canvases of a group; None if it is not done."""
         content = self._read(group)
         if content is None:
             return None
         files = [r["file_name"] for r in content["canvases"] if r["outcome"] == ACCEPTED]
         if not all((self.folder / name).is_file() for name in files):
             return None
-        return count_objects(content["canvases"])
+        return content["canvases"]
 
     def add(
-        self, group: int, canvases: Sequence[CanvasResult], seconds: float = 0.0
+        self, group: int, canvases: Sequence[EncodedCanvas], seconds: float = 0.0
     ) -> Counter[str]:
         """Write a group, which is done when this returns, and return its objects by outcome."""
         records = []
-        for canvas in canvases:
-            record, jpeg = encode_canvas(canvas, self.jpeg_quality)
+        for record, jpeg in canvases:
             if jpeg is not None:
                 write_bytes_atomic(self.folder / record["file_name"], jpeg)
             records.append(record)
@@ -177,11 +179,14 @@ class DatasetStore:
         write_json_atomic(self._path(group), content)
         return count_objects(records)
 
-    def finalise(self, num_groups: int, run: dict[str, Any]) -> Path:
+    def finalise(
+        self, num_groups: int, run: dict[str, Any], facts: dict[str, Any] | None = None
+    ) -> Path:
         """Assemble the dataset out of groups 0 to ``num_groups`` - 1 and return its folder.
 
         Args:
             run: facts for run.json, which may differ from run to run.
+            facts: further facts for dataset.json, which may not.
 
         Raises:
             ValueError: a group is not done.
@@ -200,9 +205,11 @@ class DatasetStore:
             if content["environment"] not in environments:
                 environments.append(content["environment"])
         first, *later = environments
-        dataset = {**self.identity, **first, **summarise(records, self.categories)}
+        counts = summarise(records, self.categories)
+        dataset = {**self.identity, **first, **(facts or {}), **counts}
         if later:
             dataset["later_environments"] = later
+        dataset["quality"] = quality_report(records, self.categories)
         manifest = "".join(
             json.dumps(to_manifest_line(record), ensure_ascii=False) + "\n" for record in records
         )
@@ -213,7 +220,7 @@ class DatasetStore:
         write_bytes_atomic(self.folder / "gallery.html", gallery.encode())
         run = {**run, "group_seconds": round(seconds, 3)}
         write_json_atomic(self.folder / "run.json", run, indent=1)
-        write_json_atomic(self.folder / DATASET, dataset, indent=1)
+        write_bytes_atomic(self.folder / DATASET, f"{to_readable_json(dataset)}\n".encode())
         remove_staging(self.folder)
         return self.folder
 
@@ -254,6 +261,6 @@ def remove_dataset(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for name in ("images", _STAGING):
         shutil.rmtree(folder / name, ignore_errors=True)
-    if [path.name for path in folder.iterdir()] in ([], [_LOCK]):
-        (folder / _LOCK).unlink(missing_ok=True)
+    if [path.name for path in folder.iterdir()] in ([], [LOCK]):
+        (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()

@@ -121,7 +121,7 @@ def test_config_from_a_file(tmp_path):
         textwrap.dedent(
             """
             from mf_plugin.generation.config import GenerationConfig
-            config = GenerationConfig(vocabulary="minilvis:demo", model="folder", seed=3)
+            config = GenerationConfig("minilvis:demo", "folder", canvas=(768, 1024), seed=3)
             """
         )
     )

@@ -12,10 +12,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -23,15 +23,15 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from mf_plugin.errors import InputError  # noqa: E402
-from mf_plugin.generation.assemble import assemble_canvas  # noqa: E402
-from mf_plugin.generation.config import GenerationConfig, load_generation_config  # noqa: E402
-from mf_plugin.generation.filters import FilterConfig  # noqa: E402
-from mf_plugin.generation.plan import make_plan  # noqa: E402
+from mf_plugin.generation.config import (  # noqa: E402
+    GenerationConfig,
+    UntilConfig,
+    load_generation_config,
+)
+from mf_plugin.generation.progress import describe_outcomes  # noqa: E402
 from mf_plugin.generation.run import generate, preview  # noqa: E402
 from mf_plugin.generation.store import remove_dataset  # noqa: E402
 from mf_plugin.lvis.io import read_lvis, validate_lvis  # noqa: E402
-from mf_plugin.mosaic.attention import RegionAttention  # noqa: E402
-from mf_plugin.mosaic.masks import MaskConfig  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "generate.py"
@@ -102,6 +102,19 @@ def test_a_dataset_from_a_config(config, tmp_path):
     assert all(len(line["prompts"]) == len(line["reasons"]) == 4 for line in lines)
 
 
+def test_a_dataset_in_another_dtype_of_several_layouts_and_synonyms(config, tmp_path):
+    changes = dict(canvas=None, region_size=(32, 32), regions=(1, 2, "1x3"), num_images=12)
+    config = dataclasses.replace(config, dtype="bf16", synonyms=True, **changes)
+    folder = generate(config, tmp_path / "set")
+    validate_lvis(read_lvis(folder / "annotations.json"), folder)
+    lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    sizes = {(line["layout"]["height"], line["layout"]["width"]) for line in lines}
+    assert len(sizes) > 1 and sizes <= {(32, 32), (32, 64), (64, 32), (32, 96)}
+    for line in lines:
+        assert len(line["prompts"]) == len(line["layout"]["regions"])
+    assert json.loads((folder / "dataset.json").read_text())["config"]["dtype"] == "bf16"
+
+
 def test_a_complete_dataset_is_left_as_it_is(config, tmp_path):
     folder = generate(config, tmp_path / "set")
     (folder / "groups").mkdir()  # a process that died between its last two steps
@@ -154,6 +167,86 @@ def test_a_killed_run_goes_on_to_the_same_bytes(config_file, tmp_path):
     assert any(name.startswith("images/") for name in hash_files(folder))
 
 
+UNTIL = "until=UntilConfig(accepted=12, max_images=20), images_per_category=3"
+
+
+@pytest.fixture
+def until_file(config_file) -> Path:
+    """Twelve accepted objects of each main category; six canvases, 24 objects, come first."""
+    path = config_file()
+    text = path.read_text().replace("images_per_category=8", UNTIL)
+    path.write_text("from mf_plugin.generation.config import UntilConfig\n" + text)
+    return path
+
+
+def count_accepted(folder: Path, name: str) -> int:
+    """Instances of a category, counted in annotations.json."""
+    data = read_lvis(folder / "annotations.json")
+    (id_,) = (category["id"] for category in data["categories"] if category["name"] == name)
+    return sum(annotation["category_id"] == id_ for annotation in data["annotations"])
+
+
+def test_rounds_go_on_until_enough_and_a_kill_in_the_second_changes_no_byte(until_file, tmp_path):
+    config = load_generation_config(until_file)
+    calm = generate(config, tmp_path / "calm")
+    provenance = json.loads((calm / "dataset.json").read_text())
+    rounds, lacking = provenance["rounds"], provenance["lacking"]
+    assert rounds[0] == 6 and len(rounds) >= 2
+    assert sum(rounds) == provenance["counts"]["canvases"] <= 20
+    for name in ("bath_towel", "cat"):
+        assert lacking.get(name, 0) == max(0, 12 - count_accepted(calm, name))
+    assert sum(rounds) == 20 or not lacking
+    lines = [json.loads(line) for line in (calm / "manifest.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(sum(rounds)))
+    first_of_round = sum(rounds[:1])
+    assert lines[first_of_round]["group"] == 3 and lines[first_of_round - 1]["group"] == 2
+
+    folder = tmp_path / "killed"
+    for _ in range(3):
+        if kill_after_groups(4, folder, tool("--config", until_file, "--out", folder)):
+            break
+        remove_dataset(folder)  # it was done before the signal came
+    assert not (folder / "dataset.json").exists()
+    generate(config, folder)
+    assert hash_files(folder) == hash_files(calm)
+
+
+def test_a_number_of_images_and_a_preview_are_one_round(until_file, tmp_path, monkeypatch):
+    arguments = tool("--config", until_file, "--out", tmp_path / "set", "--num-images", 3)[1:]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    assert stop.value.code == 0
+    one = preview(load_generation_config(until_file), tmp_path / "set", 3)
+    for folder in (tmp_path / "set", one):
+        provenance = json.loads((folder / "dataset.json").read_text())
+        assert provenance["counts"]["canvases"] == 3 and "rounds" not in provenance
+    assert hash_files(one / "images") == hash_files(tmp_path / "set" / "images")
+
+
+def test_a_budget_that_is_spent_names_what_lacks(config, tmp_path, caplog):
+    until = UntilConfig(accepted=50, max_images=7)
+    folder = generate(dataclasses.replace(config, until=until), tmp_path / "set")
+    provenance = json.loads((folder / "dataset.json").read_text())
+    lacks = {name: 50 - count_accepted(folder, name) for name in ("bath_towel", "cat")}
+    assert (provenance["rounds"], provenance["lacking"]) == ([6, 1], lacks)
+    named = f"bath_towel {lacks['bath_towel']}, cat {lacks['cat']}"
+    assert f"the budget of 7 canvases is spent; accepted objects that lack: {named}" in caplog.text
+
+
+def test_one_line_shows_speed_outcomes_and_what_is_left(config, tmp_path, capfd):
+    folder = generate(config, tmp_path / "set")
+    counts = json.loads((folder / "dataset.json").read_text())
+    text = describe_outcomes(
+        Counter({"accepted": counts["counts"]["annotations"], **counts["rejections"]})
+    )
+    lines = [line for line in re.split(r"[\r\n]", capfd.readouterr().err) if "canvases" in line]
+    speed, left = r" *(\?|[\d.]+) canvases/s", r"(\?|[\d:]+) left"
+    pattern = rf"generating: \d/6 canvases, {speed}, {left}, accepted \d+, rejected \d+.*"
+    assert all(re.fullmatch(pattern, line) for line in lines)
+    assert lines[-1].startswith("generating: 6/6 canvases") and lines[-1].endswith(text)
+
+
 def kill_after_groups(groups: int, folder: Path, command: list[str]) -> bool:
     """SIGKILL a run once it has made some groups; whether it died unfinished."""
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
@@ -161,72 +254,6 @@ def kill_after_groups(groups: int, folder: Path, command: list[str]) -> bool:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     return process.wait() == -signal.SIGKILL and not (folder / "dataset.json").exists()
-
-
-# --- what becomes of rejected objects, on hand-made pixels and attention ---
-
-
-def square(size: int, top: int, left: int, side: int) -> RegionAttention:
-    heat = np.zeros((size, size), np.float32)
-    heat[top : top + side, left : left + side] = 1
-    return RegionAttention({1: heat})
-
-
-@pytest.fixture
-def two_good_two_bad(make_config, vocabulary):
-    """A canvas of 64 x 64 with four regions of 32 x 32; the regions 1 and 2 have no object."""
-    config = make_config(
-        num_images=1,
-        jitter=0.5,
-        overlap=(0, 0),
-        mask=MaskConfig(scales=(1,), solver_rounds=0),
-        filters=FilterConfig(0.05, 0.9),
-    )
-    group = make_plan(config, vocabulary).groups[0]
-    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    empty = RegionAttention({1: np.zeros((32, 32), np.float32)})
-    attention = [square(32, 8, 8, 16), empty, empty, square(32, 4, 4, 20)]
-    return image, attention, group, config
-
-
-def test_region_policy_keeps_the_others_and_blanks_the_rejected(two_good_two_bad):
-    image, attention, group, config = two_good_two_bad
-    result = assemble_canvas(image, attention, group, group.canvases[0], config)
-    assert [obj.reason for obj in result.objects] == ["", "no_component", "no_component", ""]
-    assert result.objects[0].mask[8:24, 8:24].all() and result.objects[0].mask.sum() == 256
-    assert result.objects[3].mask[36:56, 36:56].all() and result.objects[3].mask.sum() == 400
-    assert result.objects[1].mask is None and result.objects[1].thumbnail.shape == (32, 32, 3)
-    assert (result.image[:32, :32] == image[:32, :32]).all()
-    assert (result.image[32:, 32:] == image[32:, 32:]).all()
-    assert len(np.unique(result.image[:32, 32:].reshape(-1, 3), axis=0)) == 1
-    assert len(np.unique(result.image[32:, :32].reshape(-1, 3), axis=0)) == 1
-
-
-def test_image_policy_drops_the_canvas(two_good_two_bad):
-    image, attention, group, config = two_good_two_bad
-    config = dataclasses.replace(config, reject="image")
-    result = assemble_canvas(image, attention, group, group.canvases[0], config)
-    assert result.image is None
-    assert [obj.reason for obj in result.objects] == [
-        "image_rejected",
-        "no_component",
-        "no_component",
-        "image_rejected",
-    ]
-
-
-def test_overlapping_objects_share_no_pixel_and_blanking_spares_them(two_good_two_bad, vocabulary):
-    image, _, _, config = two_good_two_bad
-    config = dataclasses.replace(config, overlap=(16, 16))
-    group = make_plan(config, vocabulary).groups[0]
-    full = RegionAttention({1: np.pad(np.ones((36, 36), np.float32), 2)})
-    empty = RegionAttention({1: np.zeros((40, 40), np.float32)})
-    result = assemble_canvas(image, [full, full, empty, full], group, group.canvases[0], config)
-    masks = [obj.mask for obj in result.objects if not obj.reason]
-    assert len(masks) == 3 and np.sum(masks, axis=0).max() == 1
-    kept = np.any(masks, axis=0)
-    assert (result.image[kept] == image[kept]).all()
-    assert len(np.unique(result.image[24:, :40][~kept[24:, :40]], axis=0)) == 1
 
 
 # --- bad input, through the tool: one line, exit code 2, nothing written ---
@@ -287,7 +314,7 @@ def test_a_vocabulary_that_is_none(tmp_path, config_file, content, message):
 def test_a_canvas_that_is_not_divisible(tmp_path, config_file):
     config = config_file()
     config.write_text(config.read_text().replace("(64, 64)", "(64, 62)"))
-    message = "canvas is 64 x 62; expected height and width divisible by 4"
+    message = "canvas width is 62; expected a multiple of 4"
     assert_refused(tmp_path, message, "--config", config, "--out", tmp_path / "set")
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from mf_plugin.errors import InputError
-from mf_plugin.generation.records import CanvasResult, ObjectResult
+from mf_plugin.generation.records import CanvasResult, EncodedCanvas, ObjectResult, encode_canvas
 from mf_plugin.generation.store import DatasetStore, check_destination, remove_dataset
 from mf_plugin.lvis.io import read_lvis, validate_lvis
 
@@ -29,12 +29,14 @@ def box_mask(top: int, left: int, bottom: int, right: int) -> np.ndarray:
     return mask
 
 
-def canvas(index: int, *objects: ObjectResult, image: bool = True) -> CanvasResult:
-    planned = {"index": index, "seed": 10 + index, "layout": {}, "prompts": []}
-    return CanvasResult(planned, np.full((16, 24, 3), 9, np.uint8) if image else None, objects)
+def canvas(index: int, *objects: ObjectResult, image: bool = True) -> EncodedCanvas:
+    prompts = [{"category_id": obj.category_id, "text": obj.prompt} for obj in objects]
+    planned = {"index": index, "seed": 10 + index, "layout": {}, "prompts": prompts}
+    pixels = np.full((16, 24, 3), 9, np.uint8) if image else None
+    return encode_canvas(CanvasResult(planned, pixels, objects), 95)
 
 
-CAT = ObjectResult(5, "a cat", box_mask(2, 3, 8, 13))
+CAT = ObjectResult(5, "a cat", box_mask(2, 3, 8, 13), measures={"stability": 0.71239})
 DOG = ObjectResult(2, "a dog", box_mask(9, 0, 12, 4))
 NO_CAT = ObjectResult(5, "a cat", None, "image_rejected")
 NO_DOG = ObjectResult(2, "a dog", None, "too_small", np.zeros((8, 8, 3), np.uint8))
@@ -49,7 +51,6 @@ def make_store(folder: Path, **identity) -> DatasetStore:
         },
         environment=ENVIRONMENT,
         categories=CATEGORIES,
-        jpeg_quality=95,
     )
 
 
@@ -138,6 +139,7 @@ def test_manifest_has_a_line_for_every_planned_canvas(finished):
     assert [line["outcome"] for line in lines] == ["accepted", "rejected", "accepted", "rejected"]
     assert [line["seed"] for line in lines] == [10, 11, 12, 13]
     assert lines[0]["reasons"] == ["", "too_small"]
+    assert lines[0]["measures"] == [{"stability": 0.7124}, {}]
     jpeg = (finished / lines[0]["file_name"]).read_bytes()
     assert lines[0]["sha256"] == hashlib.sha256(jpeg).hexdigest()
     assert "file_name" not in lines[1] and "objects" not in lines[1]
@@ -149,6 +151,8 @@ def test_provenance_counts(finished):
     assert data["counts"] == {"canvases": 4, "images": 2, "objects": 8, "annotations": 3}
     assert data["rejections"] == {"image_rejected": 1, "too_small": 4}
     assert data["categories"]["dog"] == {"accepted": 1, "too_small": 4}
+    assert data["quality"]["stability"]["objects"] == 2
+    assert data["quality"]["categories"]["cat"]["acceptance"] == 0.6667
     run = json.loads((finished / "run.json").read_text())
     assert run == {"host": "h", "group_seconds": 3.0}
 

@@ -1,0 +1,146 @@
+"""Mask work in processes of its own, while the U-Net goes on with the next group.
+
+Masks, solver, polygons and JPEGs of a group are a pure function of its pixels and its attention, so
+where they run changes no byte. The processes have a lower priority than the one that denoises, hold
+one thread each, and end when it ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from mf_plugin.generation.assemble import NO_MODELS, Models, assemble_canvas
+from mf_plugin.generation.config import GenerationConfig
+from mf_plugin.generation.plan import Group
+from mf_plugin.generation.records import EncodedCanvas, encode_canvas
+from mf_plugin.mosaic.attention import RegionAttention
+
+_NICENESS = 5
+_WAITING_PER_WORKER = 2  # groups held for a worker; more would only cost memory
+
+
+@dataclass(frozen=True)
+class MadeGroup:
+    """A group that is ready to be written, and the seconds that painting it took."""
+
+    index: int
+    canvases: list[EncodedCanvas]
+    seconds: float
+
+
+def assemble_group(
+    config: GenerationConfig,
+    group: Group,
+    images: np.ndarray,
+    attention: Sequence[Sequence[RegionAttention]],
+    models: Models = NO_MODELS,
+) -> list[EncodedCanvas]:
+    """The encoded canvases of a group.
+
+    Args:
+        images: uint8[B, H, W, 3].
+        attention: [canvas][region].
+        models: of ``load_models(config)``.
+    """
+    with threadpool_limits(1, user_api="blas"):  # sums must not depend on the number of cores
+        return [
+            encode_canvas(
+                assemble_canvas(image, regions, group, canvas, config, models),
+                config.jpeg_quality,
+            )
+            for image, regions, canvas in zip(images, attention, group.canvases, strict=True)
+        ]
+
+
+class MaskWorkers:
+    """Context manager: assembles groups beside the caller, and gives them back in order.
+
+    Args:
+        config: of the run.
+        workers: processes; 0 assembles in the calling process, as do SAM and CLIP, which share the
+            U-Net's device.
+        models: of ``load_models(config)``.
+    """
+
+    def __init__(
+        self, config: GenerationConfig, workers: int = 1, models: Models = NO_MODELS
+    ) -> None:
+        self.number = workers if models == NO_MODELS else 0
+        self._config = config
+        self._models = models
+        self._executor: ProcessPoolExecutor | None = None
+        self._pending: deque[tuple[int, float, Future[list[EncodedCanvas]]]] = deque()
+
+    def __enter__(self) -> MaskWorkers:
+        if self.number:
+            self._executor = ProcessPoolExecutor(
+                self.number,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_prepare_worker,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=kind is None, cancel_futures=True)
+
+    def add(
+        self,
+        group: Group,
+        images: np.ndarray,
+        attention: Sequence[Sequence[RegionAttention]],
+        seconds: float,
+    ) -> list[MadeGroup]:
+        """Hand over a group; returns the groups that are ready, in order.
+
+        Waits while more groups are pending than the workers may hold.
+        """
+        arguments = (self._config, group, images, attention)
+        if self._executor is None:
+            canvases = assemble_group(*arguments, self._models)
+            return [MadeGroup(group.index, canvases, seconds)]
+        future = self._executor.submit(assemble_group, *arguments)
+        self._pending.append((group.index, seconds, future))
+        limit = self.number * _WAITING_PER_WORKER
+        ready = []
+        while self._pending and (len(self._pending) > limit or self._pending[0][-1].done()):
+            ready.append(self._take())
+        return ready
+
+    def finish(self) -> list[MadeGroup]:
+        """Wait for the groups that are still pending, in order."""
+        return [self._take() for _ in range(len(self._pending))]
+
+    def _take(self) -> MadeGroup:
+        index, seconds, future = self._pending.popleft()
+        return MadeGroup(index, future.result(), seconds)
+
+
+def _prepare_worker() -> None:
+    os.nice(_NICENESS)
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
