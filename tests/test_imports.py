@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # The way of the data; a room imports from itself and from rooms before it.
 ROOMS = [
-    {"errors", "extras", "cli"},
+    {"errors", "extras", "cli", "frameworks"},
     {"vocabulary"},
     {"lvis"},
     {"mosaic"},
@@ -25,6 +25,7 @@ ROOMS = [
     {"data"},
     {"evaluation"},
     {"mmdet", "detectron2"},
+    {"bench"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 

@@ -1,0 +1,65 @@
+"""Measure performance, always beside a named peer in the same run.
+
+    python tools/bench.py generation --config configs/generation/minilvis_rare.py --out work_dirs/bench
+    python tools/bench.py generation --config configs/generation/minilvis_rare.py --device cuda
+
+Writes OUT/<name>.json and prints a table. Nothing else should run on the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import platform
+from pathlib import Path
+
+from mf_plugin.cli import run
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    benches = parser.add_subparsers(dest="bench", required=True)
+    generation = benches.add_parser("generation", help="canvases per second; the bilateral solver")
+    generation.add_argument("--config", required=True, help="generation config")
+    generation.add_argument("--device", default="cpu", help="of torch")
+    generation.add_argument("--model", help="another model than the config's")
+    generation.add_argument("--steps", type=int, help="other sampler steps than the config's")
+    generation.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="of the weights")
+    generation.add_argument("--group-size", type=int, help="canvases a batch")
+    generation.add_argument("--groups", type=int, default=2, help="a round (default: 2)")
+    generation.add_argument("--rounds", type=int, default=3, help="(default: 3)")
+    generation.add_argument("--out", type=Path, default=Path("work_dirs/bench"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    from mf_plugin.bench.generation import measure_generation, measure_solver
+    from mf_plugin.bench.table import generation_table
+    from mf_plugin.generation.config import load_generation_config
+    from mf_plugin.lvis.io import write_json_atomic
+
+    config = load_generation_config(args.config)
+    changes = {
+        name: getattr(args, name)
+        for name in ("model", "steps", "dtype", "group_size")
+        if getattr(args, name) is not None
+    }
+    config = dataclasses.replace(config, **changes)
+    result = {
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "generation": measure_generation(
+            config, device=args.device, groups=args.groups, rounds=args.rounds
+        ),
+        "solver": measure_solver(),
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_json_atomic(args.out / "generation.json", result, indent=1)
+    print(generation_table(result))
+
+
+if __name__ == "__main__":
+    run(main)
