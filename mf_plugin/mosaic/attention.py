@@ -51,7 +51,7 @@ class AttentionConfig:
     steps: tuple[int, int | None] = (0, None)
     tokens: str = "all"
     refined: bool = False
-    propagation: float = 0.6
+    propagation: float = 0.8
     affinity_places: int = 1024
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class AttentionSums:
         token_weights: torch.Tensor,
         latent_size: tuple[int, int],
         refined: RefinedSums | None = None,
-        propagation: float = 0.6,
+        propagation: float = 0.8,
     ) -> None:
         self.token_weights = token_weights
         self.latent_size = latent_size

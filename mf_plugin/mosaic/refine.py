@@ -1,17 +1,14 @@
 """Heat of a region -> a mask with the image's edges: the last steps of refined masks.
 
-1. The heat becomes the log-odds of a pixel being the object's: those of two normal distributions,
-   one on either side of the threshold (Otsu's). Heat that divides well counts much, vague heat
-   little.
+1. The heat becomes the log-odds of a place being the object's: 0 at the threshold (Otsu's), a fixed
+   step between the mean heats of the two sides.
 2. The soft mask tells which colours are the object's and which the background's: two histograms of
    the region, as in GrabCut (Rother et al., SIGGRAPH 2004). Their log-ratio is added to the heat's
    log-odds. So a ring's hole, of the background's colour, is not filled.
-3. The bilateral solver smooths the soft mask inside the image's edges; it is not made binary on the
-   way. Steps 2 and 3 are repeated.
-4. Parts that lie where the heat is low are taken out: in a mosaic, a neighbour of the same colour
-   reaches into the region.
+3. The bilateral solver smooths the soft mask inside the image's edges; it is never made binary on
+   the way.
 
-Sizes are relative to the region's, so that they fit any model.
+Steps 2 and 3 are repeated. Sizes are relative to the region's, so that they fit any model.
 
 Shapes: a region is (h, w), P = h * w pixels.
 """
@@ -32,8 +29,6 @@ from mf_plugin.mosaic.bilateral import BilateralConfig, build_grid, colour_cells
 from mf_plugin.mosaic.refined_sums import RefinedMaps
 
 _RARE = 1 / 4096  # share of an area that a colour has at least; bounds the log-ratio
-_FLAT = 1e-6  # heat that varies by less than this share is the same everywhere
-_TINY = 1e-9
 _SURE = 30.0  # log-odds beyond it are the same to the solver
 
 Image = npt.NDArray[np.uint8]
@@ -45,22 +40,21 @@ FloatArray = npt.NDArray[np.floating]
 class RefineConfig:
     """Parameters of refined masks.
 
-    threshold_factor: what Otsu's (or the given) threshold of the heat is multiplied by; the blur of
-        coarse maps puts it too low.
-    heat_weight: what the log-odds of the heat count; below 1, as neighbouring pixels tell the same.
+    threshold_factor: what Otsu's (or the given) threshold of the heat is multiplied by.
+    contrast: log-odds between the mean heat above the threshold and the mean heat below.
     colour_weight: what the colours' log-ratio counts beside the heat; 0 leaves colours out.
     rounds: how often colours are counted and the solver runs.
     cell: side of the solver's grid cells as a share of the region's side, sqrt(h * w).
     """
 
-    threshold_factor: float = 1.2
-    heat_weight: float = 0.2
+    threshold_factor: float = 1.1
+    contrast: float = 4.0
     colour_weight: float = 2.0
     rounds: int = 3
     cell: float = 3 / 32
 
     def __post_init__(self) -> None:
-        for name in ("threshold_factor", "heat_weight", "cell"):
+        for name in ("threshold_factor", "contrast", "cell"):
             if not getattr(self, name) > 0:
                 raise InputError(f"refine {name} is {getattr(self, name)}; expected more than 0")
         if self.colour_weight < 0:
@@ -76,7 +70,7 @@ def merge_refined(
     ``size`` = (h, w).
 
     Returns:
-        float32[h, w] from 0 to 1, stretched to both ends; all zero where the maps are flat.
+        float32[h, w] from 0 to 1, its maximum 1; all zero where all maps are.
 
     Raises:
         InputError: a scale that was not read, or a map that is not finite.
@@ -89,8 +83,7 @@ def merge_refined(
             raise InputError(f"attention at scale {scale} is not finite; expected numbers")
         total = total + refined.agreement[scale] * np.asarray(refined.maps[scale], np.float32)
     heat = cv2.resize(np.asarray(total, np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
-    low, high = float(heat.min()), float(heat.max())
-    return (heat - low) / (high - low) if high - low > _FLAT * high else np.zeros(size, np.float32)
+    return np.clip(heat / heat.max(), 0, 1) if heat.max() > 0 else np.zeros(size, np.float32)
 
 
 def refine_mask(
@@ -115,7 +108,7 @@ def refine_mask(
     above = heat > threshold
     if not above.any() or above.all():
         return np.zeros(heat.shape, dtype=bool)
-    odds = config.heat_weight * heat_log_odds(heat, threshold)
+    odds = heat_log_odds(heat, threshold, config.contrast)
     side = math.sqrt(heat.size)
     bilateral = dataclasses.replace(bilateral, sigma_spatial=config.cell * side)
     grid = build_grid(image, bilateral)
@@ -125,33 +118,15 @@ def refine_mask(
         log_ratio = colours.log_ratio(soft).reshape(heat.shape)
         target = _probability(odds + config.colour_weight * log_ratio)
         soft = solve_on_grid(grid, target, bilateral).reshape(heat.shape).clip(0, 1)
-    return drop_cold_parts(soft > 0.5, heat, threshold)
+    return soft > 0.5
 
 
-def heat_log_odds(heat: FloatArray, threshold: float) -> FloatArray:
-    """Log-odds of two normal distributions, with the means of the pixels above and below the
-    threshold (there must be some of both) and their common variance, shifted to be 0 at the
-    threshold. float[h, w] -> float[h, w], within +-30."""
+def heat_log_odds(heat: FloatArray, threshold: float, contrast: float) -> FloatArray:
+    """float[h, w]: 0 at the threshold, linear in the heat, ``contrast`` between the mean heats of
+    the pixels above and below, of which there must be some."""
     above = heat > threshold
-    inside, outside = heat[above], heat[~above]
-    squares = inside.var() * inside.size + outside.var() * outside.size
-    variance = max(float(squares) / heat.size, _TINY)
-    slope = float(inside.mean() - outside.mean()) / variance
-    return (slope * (heat - threshold)).clip(-_SURE, _SURE)
-
-
-def drop_cold_parts(mask: Mask, heat: FloatArray, threshold: float) -> Mask:
-    """Without the 4-connected components whose mean heat is below the threshold; the hottest one
-    stays. bool[h, w] -> bool[h, w]."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    if count <= 2:
-        return mask
-    labels = labels.ravel()
-    pixels = np.bincount(labels, minlength=count)
-    means = np.bincount(labels, heat.ravel(), minlength=count) / np.maximum(pixels, 1)
-    means[0] = -np.inf
-    kept = means >= min(threshold, means.max())
-    return kept[labels].reshape(mask.shape)
+    step = heat[above].mean() - heat[~above].mean()
+    return (contrast * (heat - threshold) / step).clip(-_SURE, _SURE)
 
 
 class _Colours:

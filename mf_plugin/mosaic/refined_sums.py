@@ -30,7 +30,7 @@ from mf_plugin.extras import require
 if TYPE_CHECKING:
     import torch
 
-_ROUNDS = 12  # of the random walk; what is left out is below propagation ** 20
+_ROUNDS = 20  # of the random walk; what is left out is below propagation ** 20
 _TINY = 1e-12
 
 
