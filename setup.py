@@ -21,10 +21,12 @@ EXTRAS = {
         "lvis>=0.5.3",
     ],
     # Detectron2 itself is not on PyPI; its own install page says how to get it.
-    "detectron2": [*TORCH, "centernet2>=1.0.post20221121", "lvis>=0.5.3"],
-    "eval": ["hotcoco", "matplotlib>=3.8"],
+    # timm: its Swin takes a layer from there.
+    "detectron2": [*TORCH, "centernet2>=1.0.post20221121", "lvis>=0.5.3", "timm>=0.9"],
+    # msgspec reads results, numba accumulates AP under resampled images.
+    "eval": ["hotcoco", "matplotlib>=3.8", "msgspec>=0.18", "numba>=0.60"],
     "scale": ["ray>=2.40"],
-    "dev": ["pytest>=8"],
+    "dev": ["pytest>=8", "hypothesis>=6.100"],
 }
 
 setup(

@@ -1,7 +1,10 @@
-"""Tiny, real Stable Diffusions of random weights, saved as diffusers folders once a session."""
+"""Tiny, real Stable Diffusions of random weights, saved as diffusers folders once a session; and
+a generation config for them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,3 +237,36 @@ def tiny_clip_folder(tokenizer, tmp_path_factory):
     model.save_pretrained(folder)
     transformers.CLIPProcessor(images, tokenizer).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture()
+def generation_config(tmp_path: Path, real: Path) -> Callable[..., Path]:
+    """The file of a config that generates four small images of the classes of ``real``, a folder
+    with train/ that the tests of each framework have."""
+
+    def write(model: str = "no/model", **changes: Any) -> Path:
+        values = dict(
+            vocabulary=str(real / "train/annotations.json"),
+            model=model,
+            num_images=4,
+            canvas=(64, 64),
+            overlap=(8, 8),
+            multiple=4,
+            steps=2,
+            guidance=3.0,
+            template="a {name}",
+            group_size=2,
+            seed=7,
+        )
+        path = tmp_path / "generate_tiny.py"
+        path.write_text(
+            "from mf_plugin.generation.config import GenerationConfig\n"
+            "from mf_plugin.generation.filters import FilterConfig\n"
+            "from mf_plugin.mosaic.masks import MaskConfig\n"
+            "filters = FilterConfig(min_area=0.001, max_area=1.0, components=99)\n"
+            f"config = GenerationConfig(**{ {**values, **changes}!r}, filters=filters,"
+            " mask=MaskConfig(method='published'))\n"
+        )
+        return path
+
+    return write

@@ -38,6 +38,8 @@ ALLOWED_IN = {  # a package -> the rooms or modules that may import it, even ins
     ),
 }
 OPTIONAL = (
+    "numba",
+    "msgspec",
     "torch",
     "torchvision",
     "diffusers",

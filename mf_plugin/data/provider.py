@@ -29,6 +29,16 @@ ANNOTATIONS = "annotations.json"
 PROVENANCE = "dataset.json"
 
 
+def resolve_folder(folder: str | Path) -> tuple[str, str | None]:
+    """The absolute folder, and the generation config where that was given in its place.
+
+    A generation config (a .py file) stands for ``work_dirs/<stem of the file>``.
+    """
+    if str(folder).endswith(".py"):
+        return os.path.abspath(Path("work_dirs", Path(folder).stem)), os.path.abspath(folder)
+    return os.path.abspath(folder), None
+
+
 class SyntheticDataset:
     """A synthetic dataset folder, and the config that it is generated from where it is missing.
 

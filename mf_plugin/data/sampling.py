@@ -6,42 +6,45 @@ LVIS paper (https://arxiv.org/abs/1908.03195), Appendix B.2:
     r(c) = max(1, sqrt(t / f(c)))
     r(I) = max of r(c) over the categories of image I
 
-Shapes: N images, M draws of an epoch. Both adapters take their numbers from here, so that
-MMDetection and Detectron2 train on the same distribution.
+Shapes: N images, M draws of an epoch. Both adapters take their numbers and their draws from here,
+so that MMDetection and Detectron2 see the same images in the same order.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mf_plugin.data.image_categories import ImageCategories, as_image_categories
 from mf_plugin.errors import InputError
 
 POLICIES = ("joint", "real", "ratio")
 
 
 def category_frequencies(
-    categories_per_image: Sequence[Sequence[int]], among: np.ndarray | None = None
+    categories_per_image: ImageCategories | Sequence[Sequence[int]],
+    among: np.ndarray | None = None,
 ) -> dict[int, float]:
     """f(c): the fraction of the images that contain category c.
 
     Args:
-        categories_per_image: N lists of category ids; repeats within a list count once.
+        categories_per_image: a table, or N lists of category ids, whose repeats count once.
         among: bool[N], the images that count; all where absent.
 
     Returns:
         category id -> f(c) in (0, 1], for every category that occurs, by ascending id.
     """
-    image_index, category_id = _image_category_pairs(categories_per_image)
-    among = _as_flags("among", among, len(categories_per_image), default=True)
-    ids, counts = np.unique(category_id[among[image_index]], return_counts=True)
+    table = as_image_categories(categories_per_image)
+    among = _as_flags("among", among, len(table), default=True)
+    ids, counts = table.image_counts(among)
     return dict(zip(ids.tolist(), (counts / max(1, among.sum())).tolist()))
 
 
 def repeat_factors(
-    categories_per_image: Sequence[Sequence[int]],
+    categories_per_image: ImageCategories | Sequence[Sequence[int]],
     threshold: float,
     policy: str = "joint",
     synthetic: np.ndarray | Sequence[bool] | None = None,
@@ -57,7 +60,8 @@ def repeat_factors(
             their expected share of an epoch is ``ratio``.
 
     Args:
-        categories_per_image: N lists of category ids; an image without any has factor 1.
+        categories_per_image: a table, or N lists of category ids; an image without any category
+            has factor 1.
         threshold: t; categories with f(c) >= t are not repeated.
         policy: one of ``joint``, ``real``, ``ratio``.
         synthetic: bool[N], which images are synthetic; none where absent.
@@ -69,23 +73,27 @@ def repeat_factors(
     Raises:
         InputError: an argument is out of range, or the policy lacks what it needs.
     """
-    n = len(categories_per_image)
-    synthetic = _as_flags("synthetic", synthetic, n, default=False)
+    table = as_image_categories(categories_per_image)
+    synthetic = _as_flags("synthetic", synthetic, len(table), default=False)
     _check_arguments(threshold, policy, synthetic, ratio)
 
     # 1. For each category c, compute the fraction f(c) of images that contain it.
     #    Under `real` and `ratio` only real images are counted.
-    counted = np.ones(n, dtype=bool) if policy == "joint" else ~synthetic
-    frequency = category_frequencies(categories_per_image, counted)
+    counted = np.ones(len(table), dtype=bool) if policy == "joint" else ~synthetic
+    image_index, category = table.image_index, table.category
+    if policy != "joint":
+        rows = counted[image_index]
+        image_index, category = image_index[rows], category[rows]
+    _, which, counts = np.unique(category, return_inverse=True, return_counts=True)
+    frequency = counts / max(1, counted.sum())
 
     # 2. For each category c, compute the category-level repeat factor:
     #    r(c) = max(1, sqrt(t / f(c))).
-    category_factor = {c: max(1.0, math.sqrt(threshold / f)) for c, f in frequency.items()}
+    category_factor = np.maximum(1.0, np.sqrt(threshold / frequency))
 
     # 3. For each image I, compute the image-level repeat factor: r(I) = max over c in I of r(c).
-    factors = np.ones(n, dtype=np.float64)
-    for i in np.flatnonzero(counted):
-        factors[i] = max((category_factor[c] for c in categories_per_image[i]), default=1.0)
+    factors = np.ones(len(table), dtype=np.float64)
+    np.maximum.at(factors, image_index, category_factor[which])
 
     # 4. `ratio`: with S the sum of the real factors and n_s synthetic images of one factor x,
     #    n_s x / (S + n_s x) = ratio  <=>  x = ratio S / ((1 - ratio) n_s).
@@ -130,6 +138,45 @@ def epoch_indices(
     return indices
 
 
+def endless_draws(
+    factors: np.ndarray, seed: int, rank: int = 0, world_size: int = 1, start: int = 0
+) -> Iterator[int]:
+    """The images that one process draws, epoch after epoch, without end.
+
+    Epoch e is drawn by a generator seeded with (seed, e). The epochs follow one another in one
+    stream, and rank k of W takes its positions k, k + W, ...: together the ranks draw what one
+    process would, and a resumed run goes on where it was.
+
+    Args:
+        factors: float[N], the expected draws of each image in an epoch.
+        seed: 0 or more, the same on all ranks.
+        rank: of this process, from 0.
+        world_size: number of processes.
+        start: draws of this rank that are passed over.
+
+    Raises:
+        InputError: at the call: an argument is out of range, or no image is ever drawn.
+    """
+    factors = np.asarray(factors, dtype=np.float64)
+    if not factors.any():
+        raise InputError(f"no image is ever drawn: the factors of all {len(factors)} images are 0")
+    if seed < 0:
+        raise InputError(f"seed {seed} of the draws: expected 0 or more")
+    if not 0 <= rank < world_size:
+        raise InputError(f"rank {rank}: expected 0 to {world_size - 1}")
+    if start < 0:
+        raise InputError(f"start {start}: expected 0 or more draws to pass over")
+    return _endless_draws(factors, seed, start * world_size + rank, world_size)
+
+
+def _endless_draws(factors: np.ndarray, seed: int, position: int, step: int) -> Iterator[int]:
+    for epoch in itertools.count():
+        indices = epoch_indices(factors, np.random.default_rng((seed, epoch)))
+        mine = indices[position::step]
+        yield from mine.tolist()
+        position += len(mine) * step - len(indices)
+
+
 def _check_arguments(
     threshold: float, policy: str, synthetic: np.ndarray, ratio: float | None
 ) -> None:
@@ -163,12 +210,3 @@ def _as_flags(
             f"[{', '.join(map(str, flags.shape))}]"
         )
     return flags.astype(bool)
-
-
-def _image_category_pairs(
-    categories_per_image: Sequence[Sequence[int]],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two int64[P] arrays, (image index, category id) of each distinct pair."""
-    pairs = [(i, c) for i, ids in enumerate(categories_per_image) for c in set(ids)]
-    image_index, category_id = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return image_index, category_id

@@ -7,11 +7,14 @@ root of the dataset; LVIS v1 itself has no ``file_name``.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import mmap
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from mf_plugin.errors import InputError
 
 REQUIRED_KEYS = ("images", "annotations", "categories")
 MIN_POLYGON_NUMBERS = 6  # three points; pycocotools decodes a list of four numbers as a box
+CATEGORIES = b'"categories"'
+FIRST_CHUNK = 1 << 20  # bytes decoded at first; LVIS's categories are about 400 kB
 BAR_FROM = 100_000  # items from which a pass over them may take seconds
 
 
@@ -33,7 +38,8 @@ def read_lvis(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     try:
         with open(path, encoding="utf-8") as file:
-            data = json.load(file)
+            with collection_paused():
+                data = json.load(file)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise InputError(f"{path} is not a file: expected an LVIS annotation json") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -43,6 +49,59 @@ def read_lvis(path: str | Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return data
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Without cyclic garbage collection: plain data holds no cycles, and looking for them costs a
+    third of the time of reading it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def read_categories(path: str | Path) -> list[dict]:
+    """The ``categories`` of an annotation json; of LVIS's gigabyte a few hundred kB are parsed.
+
+    Where the word stands in the file more than once, all of it is.
+
+    Raises:
+        InputError: the file is missing or holds no list of categories.
+    """
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            start = text.find(CATEGORIES)
+            if start >= 0 and start == text.rfind(CATEGORIES):
+                found = _decode_list(text, start + len(CATEGORIES))
+                if found is not None:
+                    return found
+    except (FileNotFoundError, IsADirectoryError, ValueError):
+        pass  # read_lvis says what is wrong
+    return read_lvis(path)["categories"]
+
+
+def _decode_list(text: mmap.mmap, start: int) -> list[dict] | None:
+    """The list that follows a key; None where there is none."""
+    size = FIRST_CHUNK
+    while True:
+        chunk = text[start : start + size].decode("utf-8", errors="ignore").lstrip(": \t\r\n")
+        if not chunk.startswith("["):
+            return None
+        try:
+            found = json.JSONDecoder().raw_decode(chunk)[0]
+            return found if _are_categories(found) else None
+        except json.JSONDecodeError:
+            if start + size >= len(text):
+                return None
+        size *= 2
+
+
+def _are_categories(found: Sequence[Any]) -> bool:
+    return all(isinstance(c, dict) and "id" in c and "name" in c for c in found)
 
 
 def write_json_atomic(path: str | Path, data: Any, *, indent: int | None = None) -> None:

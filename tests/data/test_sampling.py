@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import islice
 from math import sqrt
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mf_plugin.data.sampling import category_frequencies, epoch_indices, repeat_factors
+from mf_plugin.data.image_categories import ImageCategories
+from mf_plugin.data.sampling import (
+    category_frequencies,
+    endless_draws,
+    epoch_indices,
+    repeat_factors,
+)
 from mf_plugin.errors import InputError
 
 # Four real images, two synthetic ones: category 1 is frequent, 2 is rare, 3 is only synthetic.
@@ -74,11 +84,53 @@ def test_a_rare_class_is_thinned_by_joint_and_not_by_real():
     assert alone[0] == pytest.approx(3.165, abs=1e-3)
 
 
-def test_matches_detectron2():
-    samplers = pytest.importorskip("detectron2.data.samplers")
-    dicts = [{"annotations": [{"category_id": c} for c in ids]} for ids in IMAGES]
-    theirs = samplers.RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(dicts, 0.6)
-    np.testing.assert_allclose(repeat_factors(IMAGES, 0.6), theirs.numpy(), rtol=1e-6)
+LABELS = st.lists(st.lists(st.integers(0, 12), max_size=6), max_size=30)
+THRESHOLDS = st.floats(0, 2)
+
+
+def plain_repeat_factors(categories_per_image, threshold, counted):
+    """LVIS paper, Appendix B.2, by loops; images that do not count have factor 1."""
+    images_with = defaultdict(int)
+    for ids, counts in zip(categories_per_image, counted):
+        for c in set(ids) if counts else ():
+            images_with[c] += 1
+    factors = []
+    for ids, counts in zip(categories_per_image, counted):
+        factor = 1.0
+        for c in ids if counts else ():
+            frequency = images_with[c] / sum(counted)
+            factor = max(factor, sqrt(threshold / frequency))
+        factors.append(factor)
+    return factors
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), labels=LABELS, threshold=THRESHOLDS)
+def test_factors_are_those_of_plain_loops(data, labels, threshold):
+    flags = np.array(data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels))))
+    flags = flags.astype(bool)
+    joint = plain_repeat_factors(labels, threshold, [True] * len(labels))
+    real = plain_repeat_factors(labels, threshold, (~flags).tolist())
+    table = ImageCategories.from_lists(labels)
+    for categories in (labels, table):
+        assert repeat_factors(categories, threshold, "joint", flags).tolist() == joint
+        assert repeat_factors(categories, threshold, "real", flags).tolist() == real
+    if flags.any() and not flags.all():
+        factors = repeat_factors(table, threshold, "ratio", flags, 0.3)
+        assert factors[~flags].tolist() == [r for r, made in zip(real, flags) if not made]
+        assert factors[flags].sum() == pytest.approx(0.3 * factors.sum(), rel=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(labels=LABELS, threshold=THRESHOLDS)
+def test_factors_are_detectron2s_own(labels, threshold):
+    samplers = pytest.importorskip(
+        "detectron2.data.samplers", reason="Detectron2 is not installed: not compared with it"
+    )
+    dicts = [{"annotations": [{"category_id": c} for c in ids]} for ids in labels]
+    own = samplers.RepeatFactorTrainingSampler.repeat_factors_from_category_frequency
+    theirs = own(dicts, threshold).numpy()
+    np.testing.assert_allclose(repeat_factors(labels, threshold), theirs, atol=1e-6, rtol=1e-6)
 
 
 def test_no_images():
@@ -158,3 +210,40 @@ def test_shuffle_reaches_every_position():
 def test_epoch_errors(factors, message):
     with pytest.raises(InputError, match=message):
         epoch_indices(np.array(factors), np.random.default_rng(0))
+
+
+FACTORS = np.array([1.5, 1.0, 3.3, 0.2])
+
+
+def test_a_stream_is_epoch_after_epoch():
+    epochs = [epoch_indices(FACTORS, np.random.default_rng((7, e))).tolist() for e in range(5)]
+    expected = sum(epochs, [])
+    assert list(islice(endless_draws(FACTORS, 7), len(expected))) == expected
+    assert list(islice(endless_draws(FACTORS, 8), len(expected))) != expected
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+def test_the_ranks_together_draw_what_one_draws(world_size):
+    alone = list(islice(endless_draws(FACTORS, 7), 20 * world_size))
+    ranks = [list(islice(endless_draws(FACTORS, 7, k, world_size), 20)) for k in range(world_size)]
+    assert [i for step in zip(*ranks) for i in step] == alone
+
+
+@pytest.mark.parametrize("start", [0, 1, 17, 1000])
+def test_a_stream_starts_anywhere(start):
+    whole = list(islice(endless_draws(FACTORS, 7, 1, 3), start + 20))
+    assert list(islice(endless_draws(FACTORS, 7, 1, 3, start), 20)) == whole[start:]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((np.zeros(3), 0), "the factors of all 3 images are 0"),
+        ((FACTORS, -1), "seed -1 of the draws"),
+        ((FACTORS, 0, 2, 2), "rank 2: expected 0 to 1"),
+        ((FACTORS, 0, 0, 1, -1), "start -1: expected 0 or more"),
+    ],
+)
+def test_stream_errors(arguments, message):
+    with pytest.raises(InputError, match=message):
+        endless_draws(*arguments)

@@ -6,7 +6,14 @@ import json
 import pytest
 
 from mf_plugin.errors import InputError
-from mf_plugin.lvis.io import image_path, read_lvis, validate_lvis, write_json_atomic
+from mf_plugin.lvis import io
+from mf_plugin.lvis.io import (
+    image_path,
+    read_categories,
+    read_lvis,
+    validate_lvis,
+    write_json_atomic,
+)
 
 
 def mini() -> dict:
@@ -219,3 +226,40 @@ def test_failed_write_leaves_the_old_file(tmp_path, bad):
 def test_write_into_a_missing_folder(tmp_path):
     with pytest.raises(OSError, match="nowhere"):
         write_json_atomic(tmp_path / "nowhere" / "a.json", {})
+
+
+CATEGORIES = [dict(id=i, name=f"né {i}") for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        dict(images=[], annotations=[], categories=CATEGORIES),
+        dict(categories=CATEGORIES, images=[], annotations=[dict(id=1)] * 50),
+        # the key is in there twice, so all of it is parsed
+        dict(info=dict(categories=[1]), images=[], annotations=[], categories=CATEGORIES),
+    ],
+)
+@pytest.mark.parametrize("chunk", [7, 1 << 20])
+def test_categories_are_read_alone(tmp_path, monkeypatch, data, chunk):
+    monkeypatch.setattr(io, "FIRST_CHUNK", chunk)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    assert read_categories(path) == CATEGORIES
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "not valid json"),
+        ('{"images": [], "annotations": [], "categories": [{"id"', "not valid json"),
+        ('{"images": [], "annotations": [], "categories": 3}', "expected a list"),
+    ],
+)
+def test_a_json_without_categories_is_named(tmp_path, text, message):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"a.json.*{message}"):
+        read_categories(path)
+    with pytest.raises(InputError, match="is not a file"):
+        read_categories(tmp_path / "none.json")

@@ -1,0 +1,129 @@
+"""ImageCategories: which categories are in which image, and how many instances, in three arrays.
+
+At LVIS's size a list of categories for each image is a hundred thousand lists; everything that
+sampling asks of them is arithmetic on one table of pairs.
+
+Shapes: N images, P distinct pairs of image and category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from mf_plugin.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCategories:
+    """The distinct pairs of image and category, by ascending image, then category.
+
+    Attributes:
+        image_index: int64[P], which of the N images.
+        category: int64[P], category ids or labels.
+        instances: int64[P], how many instances of the category are in the image.
+        num_images: N; images without annotations are in no pair.
+    """
+
+    image_index: np.ndarray
+    category: np.ndarray
+    instances: np.ndarray
+    num_images: int
+
+    def __len__(self) -> int:
+        return self.num_images
+
+    @classmethod
+    def from_instances(
+        cls, image_index: np.ndarray, category: np.ndarray, num_images: int
+    ) -> ImageCategories:
+        """From one row an instance, in any order.
+
+        Args:
+            image_index: int[M], from 0 to N - 1.
+            category: int[M].
+            num_images: N.
+
+        Raises:
+            InputError: an index is none of the N images.
+        """
+        image_index = np.asarray(image_index, dtype=np.int64)
+        category = np.asarray(category, dtype=np.int64)
+        if len(image_index) == 0:
+            return cls(image_index, category, np.zeros(0, np.int64), num_images)
+        if image_index.min() < 0 or image_index.max() >= num_images:
+            raise InputError(
+                f"image indices {image_index.min()} to {image_index.max()}: expected 0 to "
+                f"{num_images - 1}"
+            )
+        low = category.min()
+        width = category.max() - low + 1
+        pairs, instances = np.unique(image_index * width + (category - low), return_counts=True)
+        return cls(pairs // width, pairs % width + low, instances.astype(np.int64), num_images)
+
+    @classmethod
+    def from_lists(cls, categories_per_image: Iterable[Sequence[int]]) -> ImageCategories:
+        """From N lists of categories; a repeat within a list is one more instance."""
+        lists = [list(ids) for ids in categories_per_image]
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        category = np.fromiter(chain.from_iterable(lists), np.int64, int(lengths.sum()))
+        return cls.from_instances(np.repeat(np.arange(len(lists)), lengths), category, len(lists))
+
+    @classmethod
+    def concatenate(cls, tables: Sequence[ImageCategories]) -> ImageCategories:
+        """The images of several tables, one after the other."""
+        if not tables:
+            return cls.from_lists([])
+        first = np.cumsum([0, *(table.num_images for table in tables)])
+        return cls(
+            np.concatenate([t.image_index + offset for t, offset in zip(tables, first)]),
+            np.concatenate([t.category for t in tables]),
+            np.concatenate([t.instances for t in tables]),
+            int(first[-1]),
+        )
+
+    def take(self, images: np.ndarray) -> ImageCategories:
+        """The table of these images, in this order; one may come more than once.
+
+        Args:
+            images: int[K] indices, or bool[N] flags.
+        """
+        images = np.asarray(images)
+        if images.dtype == bool:
+            images = np.flatnonzero(images)
+        bounds = np.searchsorted(self.image_index, np.arange(self.num_images + 1))
+        lengths = (bounds[1:] - bounds[:-1])[images]
+        ends = np.cumsum(lengths)
+        # Row k of image i's stretch is its first row + k.
+        shift = np.repeat(bounds[images] - (ends - lengths), lengths)
+        rows = np.arange(lengths.sum()) + shift
+        return ImageCategories(
+            np.repeat(np.arange(len(images)), lengths),
+            self.category[rows],
+            self.instances[rows],
+            len(images),
+        )
+
+    def image_counts(self, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """How many images contain each category.
+
+        Args:
+            among: bool[N], the images that count; all where absent.
+
+        Returns:
+            int64[C] categories that occur in them, ascending, and int64[C] counts.
+        """
+        category = self.category if among is None else self.category[among[self.image_index]]
+        return np.unique(category, return_counts=True)
+
+
+def as_image_categories(
+    categories_per_image: ImageCategories | Sequence[Sequence[int]],
+) -> ImageCategories:
+    """The table, made of lists where it is none yet."""
+    if isinstance(categories_per_image, ImageCategories):
+        return categories_per_image
+    return ImageCategories.from_lists(categories_per_image)
