@@ -20,18 +20,27 @@ from mf_plugin.evaluation.compare import compare_runs
 from mf_plugin.evaluation.report import format_table, write_report
 
 
-def parse_run(text: str) -> tuple[str, str]:
+def parse_pair(text: str, option: str, expected: str) -> tuple[str, str]:
     name, separator, path = text.partition("=")
     if not (name and separator and path):
-        raise InputError(f"--run {text!r}, expected NAME=RESULTS.json")
+        raise InputError(f"{option} {text!r}, expected {expected}")
     return name, path
+
+
+def parse_synthetic(options: list[str]) -> dict[str, str]:
+    pairs = [parse_pair(text, "--synthetic", "NAME=DIR") for text in options]
+    if len(dict(pairs)) < len(pairs):
+        raise InputError(f"--synthetic {options[-1]!r}: expected one folder a run")
+    return dict(pairs)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--gt", required=True, metavar="GT.json", help="LVIS ground truth")
+    parser.add_argument(
+        "--gt", required=True, metavar="GT.json", help="ground truth in LVIS's form or COCO's"
+    )
     parser.add_argument(
         "--run",
         action="append",
@@ -40,7 +49,17 @@ def main() -> None:
         help="results of Detectron2 or MMDetection; the first NAME is the baseline",
     )
     parser.add_argument(
-        "--train", metavar="TRAIN.json", help="gives the groups where GT.json has no frequency"
+        "--train",
+        metavar="TRAIN.json",
+        help="real training set: gives the groups where GT.json has no frequency, and the number "
+        "of instances beside each category's gain",
+    )
+    parser.add_argument(
+        "--synthetic",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="synthetic dataset that run NAME was trained on as well: its instances are shown too",
     )
     parser.add_argument("--out", default="report", metavar="DIR", help="default: %(default)s")
     parser.add_argument(
@@ -52,8 +71,9 @@ def main() -> None:
 
     report = compare_runs(
         args.gt,
-        [parse_run(run) for run in args.run],
+        [parse_pair(run, "--run", "NAME=RESULTS.json") for run in args.run],
         train=args.train,
+        synthetic=parse_synthetic(args.synthetic),
         num_bootstrap=args.bootstrap,
         seed=args.seed,
         progress=True,

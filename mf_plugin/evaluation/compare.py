@@ -1,23 +1,21 @@
 """Runs against runs: mean and spread over seeds, and paired bootstrap intervals of the difference.
 
-Images are resampled with replacement, the same draw for every run, and AP is accumulated anew for
-each draw. Resampling an image n times equals weighting its detections and objects by n, so that a
-draw is a weighted accumulation of matches that were found once. With all weights 1 the result is
-``LVISeval``'s. hotcoco.compare (1.3.0) does not serve: it takes one pair of files, and its draws
-count an image once however often they hold it: intervals about a fifth too narrow.
+The draws of images are the same for every run. hotcoco.compare (1.3.0) does not serve: it takes one
+pair of files, and its draws count an image once however often they hold it, which makes intervals
+about a fifth too narrow.
 
 Repeated images agree with each other, so a draw's AP lies above the measured one, and more so for
 the run that ranks better. The intervals are percentiles of the draws less this bias: centred on
 the measured difference, not above it.
 
-Shapes: B draws, N images, T IoU thresholds, D detections and M true positives of a category, K
-categories.
+Shapes: B draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,99 +23,60 @@ import numpy as np
 from tqdm import tqdm
 
 from mf_plugin.errors import InputError
+from mf_plugin.evaluation.bootstrap import (
+    BOOTSTRAP_METRICS,
+    accumulate_draws,
+    arrange,
+    bootstrap_metrics,
+    draw_weights,
+)
+from mf_plugin.evaluation.detections import IOU_TYPES
+from mf_plugin.evaluation.matching import (
+    FIXED_AP_DETECTIONS,
+    best_of_category,
+    best_of_image,
+    match_detections,
+)
 from mf_plugin.evaluation.rare import (
-    IOU_TYPES,
     METRICS,
     GroundTruth,
-    Results,
-    build_evaluator,
     evaluate_lvis,
     load_ground_truth,
     load_results,
 )
+from mf_plugin.evaluation.training_counts import (
+    TrainingCounts,
+    count_training,
+    instances_of,
+    synthetic_json,
+)
+from mf_plugin.extras import require
+from mf_plugin.lvis.io import collection_paused
 
-BOOTSTRAP_METRICS = ("AP", "AP50", "AP75", "APr", "APc", "APf")
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class CategoryMatches:
-    """Every detection of one category in the scored images, best score first.
+class Measured:
+    """What one results file gives.
 
-    ``matched`` and ``ignored`` are bool[T, D]; ``image`` int[D] and ``num_objects`` int[N] count
-    the ground truth's images by increasing id.
+    Attributes:
+        scores: of `rare.evaluate_lvis`.
+        fixed: IoU type -> ``BOOTSTRAP_METRICS`` in percent, of fixed AP.
+        draws: IoU type -> what becomes ``BOOTSTRAP_METRICS`` -> float64[B] in percent.
     """
 
-    category_id: int
-    matched: np.ndarray
-    ignored: np.ndarray
-    image: np.ndarray
-    num_objects: np.ndarray
-
-
-def match_detections(
-    gt: GroundTruth, results: Results, iou_type: str, max_dets: int = 300
-) -> list[CategoryMatches]:
-    """Match detections to ground truth once, for all object sizes; one record per category."""
-    evaluator = build_evaluator(gt, results, iou_type, max_dets)
-    params = evaluator.params
-    every_size = params.area_rng_lbl.index("all")
-    params.area_rng = [params.area_rng[every_size]]
-    params.area_rng_lbl = ["all"]
-    evaluator.evaluate()
-    index = {image_id: i for i, image_id in enumerate(sorted(i["id"] for i in gt.data["images"]))}
-    by_category: dict[int, list[dict]] = {c: [] for c in gt.groups}
-    for record in evaluator.eval_imgs:
-        if record is not None:
-            by_category[record["category_id"]].append(record)
-    num_thresholds = len(params.iou_thrs)
-    return [
-        _join_images(category_id, records, index, num_thresholds)
-        for category_id, records in by_category.items()
-    ]
-
-
-def bootstrap_ap(matches: CategoryMatches, weights: np.ndarray) -> np.ndarray:
-    """AP of one category under image weights.
-
-    Args:
-        matches: the category's matches.
-        weights: float32[B, N], how often each draw holds each image.
-
-    Returns:
-        float64[B, T] as fractions; nan where a draw holds no object of the category.
-    """
-    objects = weights @ matches.num_objects.astype(np.float32)
-    num_draws, num_thresholds = len(weights), len(matches.matched)
-    if not len(matches.image):
-        ap = np.zeros((num_draws, num_thresholds))
-    else:
-        images, local = np.unique(matches.image, return_inverse=True)
-        ap = _weighted_ap(matches, weights[:, images], local, len(images), objects)
-    ap[objects == 0] = np.nan
-    return ap
-
-
-def bootstrap_metrics(
-    gt: GroundTruth, matches: Sequence[CategoryMatches], weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    """``BOOTSTRAP_METRICS`` -> float64[B] in percent; nan where a draw leaves a group empty."""
-    aps = [bootstrap_ap(m, weights) for m in matches]  # K of [B, T]
-    mean = 100.0 * np.stack([a.mean(1) for a in aps], 1)
-    at50 = 100.0 * np.stack([a[:, 0] for a in aps], 1)
-    at75 = 100.0 * np.stack([a[:, 5] for a in aps], 1)
-    groups = [gt.groups[m.category_id] for m in matches]
-    metrics = {"AP": _mean_defined(mean), "AP50": _mean_defined(at50), "AP75": _mean_defined(at75)}
-    for group in "rcf":
-        metrics[f"AP{group}"] = _mean_defined(mean[:, [g == group for g in groups]])
-    return metrics
+    scores: dict[str, dict[str, Any]]
+    fixed: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    draws: dict[str, Future[dict[str, np.ndarray]]] = field(default_factory=dict)
 
 
 def compare_runs(
     gt: str | Path | Mapping[str, Any] | GroundTruth,
     runs: Sequence[tuple[str, Any]],
     *,
-    train: str | Path | None = None,
+    train: str | Path | Mapping[str, Any] | TrainingCounts | None = None,
+    synthetic: Mapping[str, str | Path] | None = None,
     iou_types: Sequence[str] = IOU_TYPES,
     max_dets: int = 300,
     num_bootstrap: int = 1000,
@@ -130,38 +89,46 @@ def compare_runs(
         gt: ground truth.
         runs: (name, results) pairs, results a path or list; a repeated name adds a seed to its run,
             and the n-th seeds of two runs are a pair.
-        train: training json for the groups of categories without ``frequency``.
+        train: training json; gives the groups of categories without ``frequency``, and the number
+            of real training instances.
+        synthetic: run's name -> the synthetic dataset that it was trained on as well, for the
+            number of its instances.
         num_bootstrap: draws; 0 leaves the intervals None.
         seed: of the draws.
 
     Returns:
         The report of DESIGN contract 3: "runs", "std" (None with one seed), "seeds", "delta" and
         "interval" for every run but the baseline, in percent, None where a group is absent;
-        and "baseline", "per_category", "categories", "ground_truth", "bootstrap".
+        and "baseline", "per_category", "categories", "ground_truth", "bootstrap", "fixed" ("runs",
+        "std" and "delta" of fixed AP) and "instances" ("real" and for each run "synthetic": by
+        category id).
 
     Raises:
         InputError: no run, or bad input in a file.
+        MissingExtra: hotcoco or numba is not installed.
     """
     if not runs:
         raise InputError("no run given, expected at least one NAME=RESULTS")
     if num_bootstrap < 0:
         raise InputError(f"bootstrap {num_bootstrap}, expected 0 or more draws")
+    if train is not None:
+        train = count_training(train)
     truth = load_ground_truth(gt, train)
+    require("numba", "eval")  # before a minute of reading
+    names = list(dict.fromkeys(name for name, _ in runs))
+    instances = count_instances(truth, names, train, synthetic or {})
     rng = np.random.default_rng(seed)
     num_images = len(truth.data["images"])
-    weights = rng.multinomial(num_images, np.full(num_images, 1 / num_images), size=num_bootstrap)
-    weights = weights.astype(np.float32)
-    scores: dict[str, list[dict]] = {}
-    draws: dict[str, list[dict[str, dict[str, np.ndarray]]]] = {}
-    for name, source in tqdm(runs, desc="evaluating", unit="file", disable=not progress):
-        results = load_results(source, truth)
-        scores.setdefault(name, []).append(evaluate_lvis(truth, results, iou_types, max_dets))
-        resampled = {}
-        for iou_type in set(iou_types) & set(results.iou_types) if num_bootstrap else ():
-            matches = match_detections(truth, results, iou_type, max_dets)
-            resampled[iou_type] = bootstrap_metrics(truth, matches, weights)
-        draws.setdefault(name, []).append(resampled)
-    names = list(scores)
+    weights = draw_weights(num_images, num_bootstrap, rng)
+    measured: dict[str, list[Measured]] = {name: [] for name in names}
+    # One bootstrap at a time, beside what comes next; millions of masks make collection slow.
+    with collection_paused(), ThreadPoolExecutor(1) as background:
+        for name, source in tqdm(runs, desc="evaluating", unit="file", disable=not progress):
+            run = measure(truth, source, iou_types, max_dets, weights, background)
+            measured[name].append(run)
+    scores = {n: [m.scores for m in measured[n]] for n in names}
+    fixed = {n: [m.fixed for m in measured[n]] for n in names}
+    draws = {n: [{t: d.result() for t, d in m.draws.items()} for m in measured[n]] for n in names}
     report: dict[str, Any] = {
         "runs": {n: _over_seeds(scores[n], iou_types, _mean) for n in names},
         "std": {n: _over_seeds(scores[n], iou_types, _std) for n in names},
@@ -182,6 +149,17 @@ def compare_runs(
         }
         for n in names[1:]
     }
+    report["fixed"] = {
+        "runs": {n: _over_seeds(fixed[n], iou_types, _mean, BOOTSTRAP_METRICS) for n in names},
+        "std": {n: _over_seeds(fixed[n], iou_types, _std, BOOTSTRAP_METRICS) for n in names},
+        "detections": FIXED_AP_DETECTIONS,
+    }
+    of_fixed = report["fixed"]["runs"]
+    report["fixed"]["delta"] = {
+        n: {t: _difference(of_fixed[n][t], of_fixed[base][t]) for t in iou_types}
+        for n in names[1:]
+    }
+    report["instances"] = instances
     report["baseline"] = base
     report["per_category"] = {n: _categories_over_seeds(scores[n], iou_types) for n in names}
     report["categories"] = [
@@ -193,93 +171,64 @@ def compare_runs(
         "images": num_images,
         "objects": len(truth.data["annotations"]),
         "groups": truth.group_source,
+        "federated": truth.federated,
     }
     report["bootstrap"] = {"draws": num_bootstrap, "seed": seed, "confidence": CONFIDENCE}
     return report
 
 
-def _join_images(
-    category_id: int, records: list[dict], index: dict[int, int], num_thresholds: int
-) -> CategoryMatches:
-    num_objects = np.zeros(len(index), dtype=np.int64)
-    scores, image, matched, ignored = [], [], [], []
-    for record in sorted(records, key=lambda r: index[r["image_id"]]):
-        i = index[record["image_id"]]
-        num_objects[i] = sum(record["gtInDenominator"])
-        count = len(record["dtScores"])
-        if count:
-            scores.extend(record["dtScores"])
-            image.extend([i] * count)
-            matched.append(np.array(record["dtMatched"], dtype=bool))
-            ignored.append(np.array(record["dtIgnore"], dtype=bool))
-    if not scores:
-        none = np.zeros((num_thresholds, 0), dtype=bool)
-        return CategoryMatches(category_id, none, none, np.zeros(0, np.int64), num_objects)
-    order = np.argsort(
-        -np.array(scores), kind="stable"
-    )  # ties: by image, then by rank, as lvis-api
-    return CategoryMatches(
-        category_id,
-        np.concatenate(matched, 1)[:, order],
-        np.concatenate(ignored, 1)[:, order],
-        np.array(image)[order],
-        num_objects,
-    )
-
-
-def _weighted_ap(
-    matches: CategoryMatches,
+def measure(
+    gt: GroundTruth,
+    source: Any,
+    iou_types: Sequence[str],
+    max_dets: int,
     weights: np.ndarray,
-    local: np.ndarray,
-    num_images: int,
-    objects: np.ndarray,
-) -> np.ndarray:
-    """AP[B, T] of weights[B, num_images]; ``local`` int[D] are the detections' images among those.
-
-    Precision is needed at true positives only: between them recall stands still and precision
-    falls, so the envelope never takes a value there. Up to the j-th true positive there
-    are sum_i weight_i * count_ij true positives and detections: two products of matrices.
-    """
-    recall_grid = np.linspace(0.0, 1.0, 101)
-    ap = np.zeros((len(weights), len(matches.matched)))
-    total = np.maximum(objects, 1)[:, None].astype(np.float64)
-    for t, (matched, ignored) in enumerate(zip(matches.matched, matches.ignored, strict=True)):
-        true = matched & ~ignored
-        last = np.flatnonzero(true)
-        if not len(last):
+    background: Executor,
+) -> Measured:
+    """Measure one results file; ``weights`` uint8[B, N] are the draws, taken in the background."""
+    results = load_results(source, gt)
+    measured = Measured(evaluate_lvis(gt, results, iou_types, max_dets))
+    once = np.ones((1, len(gt.scope.image_ids)), np.uint8)
+    for iou_type in iou_types:
+        if iou_type not in results.iou_types:
+            measured.fixed[iou_type] = dict.fromkeys(BOOTSTRAP_METRICS)
             continue
-        # 1. counts[num_images, M]: detections of each image at or before each true positive
-        stage = np.searchsorted(last, np.arange(len(true)), side="left")
-        true_counts = _count_up_to(local, stage, true, num_images, len(last))
-        all_counts = _count_up_to(
-            local, stage, ~ignored & (stage < len(last)), num_images, len(last)
-        )
-        # 2. weighted recall and precision at the true positives, float64[B, M]
-        true_weight = (weights @ true_counts).astype(np.float64)
-        precision = true_weight / ((weights @ all_counts).astype(np.float64) + np.spacing(1))
-        recall = true_weight / total
-        # 3. precision envelope from the right
-        precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-        # 4. mean over the recall grid: each true positive owns the grid points its recall adds
-        reached = np.searchsorted(recall_grid, recall, side="right")
-        ap[:, t] = (np.diff(reached, axis=1, prepend=0) * precision).sum(1) / len(recall_grid)
-    return ap
+        matches = match_detections(gt, results, iou_type)
+        found = bootstrap_metrics(gt, best_of_category(matches, results), once)
+        measured.fixed[iou_type] = {
+            m: None if np.isnan(v[0]) else float(v[0]) for m, v in found.items()
+        }
+        if len(weights):
+            limited = [arrange(m) for m in best_of_image(matches, results, max_dets)]
+            measured.draws[iou_type] = background.submit(accumulate_draws, gt, limited, weights)
+    return measured
 
 
-def _count_up_to(
-    local: np.ndarray, stage: np.ndarray, chosen: np.ndarray, num_images: int, num_stages: int
-) -> np.ndarray:
-    cells = local[chosen] * num_stages + stage[chosen]
-    counts = np.bincount(cells, minlength=num_images * num_stages).reshape(num_images, num_stages)
-    return counts.cumsum(1).astype(np.float32)
+def count_instances(
+    gt: GroundTruth,
+    names: Sequence[str],
+    train: TrainingCounts | None,
+    synthetic: Mapping[str, str | Path],
+) -> dict[str, Any]:
+    """``{"real": {category id: n} or None, "synthetic": {run: {category id: n}}}``.
 
+    Raises:
+        InputError: a dataset of no run, a missing one, or one of other categories.
+    """
+    unknown = [name for name in synthetic if name not in names]
+    if unknown:
+        raise InputError(f"--synthetic {unknown[0]}: expected a run's name: {', '.join(names)}")
+    categories = gt.data["categories"]
 
-def _mean_defined(values: np.ndarray) -> np.ndarray:
-    """[B, K] -> [B]: mean of what is not nan, nan where nothing is."""
-    defined = ~np.isnan(values)
-    total = np.where(defined, values, 0.0).sum(1)
-    count = defined.sum(1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    def by_id(counts: TrainingCounts) -> dict[str, int]:
+        return {str(c): n for c, n in instances_of(counts, categories).items()}
+
+    return {
+        "real": None if train is None else by_id(train),
+        "synthetic": {
+            name: by_id(count_training(synthetic_json(path))) for name, path in synthetic.items()
+        },
+    }
 
 
 def _mean(values: list[float]) -> float | None:
@@ -290,9 +239,14 @@ def _std(values: list[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _over_seeds(seeds: list[dict], iou_types: Sequence[str], reduce) -> dict[str, dict]:
+def _over_seeds(
+    seeds: list[dict],
+    iou_types: Sequence[str],
+    reduce: Callable[[list[float]], float | None],
+    metrics: Sequence[str] = METRICS,
+) -> dict[str, dict]:
     return {
-        t: {m: reduce([s[t][m] for s in seeds if s[t][m] is not None]) for m in METRICS}
+        t: {m: reduce([s[t][m] for s in seeds if s[t][m] is not None]) for m in metrics}
         for t in iou_types
     }
 
@@ -311,7 +265,7 @@ def _categories_over_seeds(seeds: list[dict], iou_types: Sequence[str]) -> dict[
 
 
 def _difference(run: dict, base: dict) -> dict[str, float | None]:
-    return {m: None if None in (run[m], base[m]) else run[m] - base[m] for m in METRICS}
+    return {m: None if None in (run[m], base[m]) else run[m] - base[m] for m in run}
 
 
 def _intervals(

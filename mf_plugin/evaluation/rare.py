@@ -3,25 +3,34 @@
 The metric is LVIS's federated AP (Gupta et al., arXiv 1908.03195, section 4): a category is scored
 only on images that hold it or are verified not to. The numbers are hotcoco's ``LVISeval``, which
 agrees with lvis-api. Shapes: T = 10 IoU thresholds, R = 101 recall thresholds, K categories.
+
+A ground truth in COCO's form has no verified-absent categories: every image is annotated for every
+category. LVIS's rules with all absent categories verified are COCO's, crowds included.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mf_plugin.errors import InputError
+from mf_plugin.evaluation.detections import IOU_TYPES, Results, Scope, read_results
+from mf_plugin.evaluation.training_counts import TrainingCounts, count_training
 from mf_plugin.extras import require
 from mf_plugin.lvis.io import read_lvis
 
+logger = logging.getLogger(__name__)
+
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
-IOU_TYPES = ("bbox", "segm")
+METRICS += ("AR", "ARs", "ARm", "ARl")
+FEDERATED_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")
 GROUPS = ("r", "c", "f")
 RARE_MAX_IMAGES, COMMON_MAX_IMAGES = 10, 100  # LVIS: rare in 1-10 images, common in 11-100
 
@@ -30,33 +39,48 @@ RARE_MAX_IMAGES, COMMON_MAX_IMAGES = 10, 100  # LVIS: rare in 1-10 images, commo
 class GroundTruth:
     """A checked LVIS ground truth; every category that has a group carries it as ``frequency``.
 
-    ``group_source`` says where the groups come from; None where there are none.
+    ``group_source`` says where the groups come from; None where there are none. ``federated`` is
+    False for one in COCO's form, whose ``data`` has LVIS's keys filled in.
     """
 
     name: str
     data: dict[str, Any]
     group_source: str | None
+    federated: bool = True
 
     @property
     def groups(self) -> dict[int, str | None]:
         """category id -> "r", "c", "f" or None, in the order of the json."""
         return {c["id"]: c.get("frequency") for c in self.data["categories"]}
 
+    @cached_property
+    def coco(self) -> Any:
+        """hotcoco's form of it."""
+        return require("hotcoco", "eval").COCO(self.data)
 
-@dataclass(frozen=True)
-class Results:
-    """Checked detections in COCO-results form; ``iou_types`` are what they can be scored on."""
-
-    name: str
-    entries: list[dict[str, Any]]
-    iou_types: tuple[str, ...]
+    @cached_property
+    def scope(self) -> Scope:
+        """What it says about detections."""
+        images = sorted(self.data["images"], key=lambda image: image["id"])
+        image_ids = np.array([i["id"] for i in images], dtype=np.int64)
+        category_ids = np.sort(np.array(list(self.groups), dtype=np.int64))
+        place = {c: k for k, c in enumerate(category_ids.tolist())}
+        row = {i: n for n, i in enumerate(image_ids.tolist())}
+        verified = np.zeros((len(image_ids), len(category_ids)), dtype=bool)
+        for n, image in enumerate(images):
+            verified[n, [place[c] for c in image["neg_category_ids"] if c in place]] = True
+        annotations = self.data["annotations"]
+        rows = [row[a["image_id"]] for a in annotations]
+        verified[rows, [place[a["category_id"]] for a in annotations]] = True
+        sizes = np.array([[i["height"], i["width"]] for i in images]).reshape(-1, 2)
+        return Scope(self.name, image_ids, category_ids, sizes, verified)
 
 
 def load_ground_truth(
     source: str | Path | Mapping[str, Any] | GroundTruth,
-    train: str | Path | Mapping[str, Any] | None = None,
+    train: str | Path | Mapping[str, Any] | TrainingCounts | None = None,
 ) -> GroundTruth:
-    """Read and check an LVIS ground truth.
+    """Read and check a ground truth in LVIS's form, or in COCO's.
 
     Args:
         source: path of the json, or its content.
@@ -74,55 +98,34 @@ def load_ground_truth(
     without = [c for c in categories if c.get("frequency") not in GROUPS]
     group_source = f"frequency of {name}" if len(without) < len(categories) else None
     if without and train is not None:
-        train_name, train_data = _read(train, "training json")
-        counts = count_images(train_data)
-        known = {c["id"] for c in train_data["categories"]}
+        counts = count_training(train)
+        known = {c["id"] for c in counts.categories}
         for category in without:
             if category["id"] not in known:
                 raise InputError(
-                    f"{train_name}: category {category['id']} ({category.get('name')}) of {name} "
+                    f"{counts.name}: category {category['id']} ({category.get('name')}) of {name} "
                     "is missing, expected a training json of the same vocabulary"
                 )
-            category["frequency"] = frequency_group(counts.get(category["id"], 0))
-        images = f"image counts of {train_name}"
+            category["frequency"] = frequency_group(counts.images.get(category["id"], 0))
+        images = f"image counts of {counts.name}"
         group_source = f"{group_source}, {images} where it is missing" if group_source else images
     else:
         for category in without:
             category.pop("frequency", None)
-    return GroundTruth(name, {**data, "categories": categories}, group_source)
+    federated = any(key in image for image in data["images"] for key in FEDERATED_KEYS)
+    data = {**data, "categories": categories}
+    if not federated:
+        data["images"] = _annotated_in_full(data)
+    return GroundTruth(name, data, group_source, federated)
 
 
 def load_results(source: str | Path | Sequence[Mapping] | Results, gt: GroundTruth) -> Results:
-    """Read and check detections: d2's ``lvis_instances_results.json``, mmdet's ``*.segm.json``
-    (boxes too) or ``*.bbox.json``, or such a list.
+    """Read and check detections, see `detections.read_results`.
 
     Raises:
         InputError: names the file and the first bad entry; an empty list is bad input as well.
     """
-    if isinstance(source, Results):
-        return source
-    if isinstance(source, (str, Path)):
-        name, entries = str(source), _read_json(Path(source), "results")
-    else:
-        name, entries = "results", list(source)
-    if not isinstance(entries, list):
-        raise InputError(
-            f"{name}: {type(entries).__name__} at the top, expected a list of detections"
-        )
-    if not entries:
-        raise InputError(f"{name}: holds no detections, expected at least one")
-    sizes = {i["id"]: [i["height"], i["width"]] for i in gt.data["images"]}
-    categories = {c["id"] for c in gt.data["categories"]}
-    for index, entry in enumerate(entries):
-        problem = _entry_problem(entry, sizes, categories)
-        if problem:
-            raise InputError(f"{name}: detection {index}: {problem} (ground truth {gt.name})")
-    iou_types = tuple(t for t in IOU_TYPES if all(_FIELD[t] in e for e in entries))
-    if not iou_types:
-        raise InputError(
-            f"{name}: some detections lack bbox and some segmentation, expected one in all"
-        )
-    return Results(name, entries, iou_types)
+    return source if isinstance(source, Results) else read_results(source, gt.scope)
 
 
 def evaluate_lvis(
@@ -135,9 +138,9 @@ def evaluate_lvis(
     """LVIS AP of one results file.
 
     Returns:
-        ``{iou_type: {"AP": ..., ..., "APf": ..., "per_category": {category id: AP}}}`` in percent.
-        A group or category without ground truth is None; so is every metric of an IoU type that
-        the results cannot be scored on (boxes only).
+        ``{iou_type: {METRIC: ..., "per_category": {category id: AP}}}`` in percent. AR is recall at
+        ``max_dets``, the mean over T. A group or category without ground truth is None; so is every
+        metric of an IoU type that the results cannot be scored on (boxes only).
 
     Raises:
         InputError: bad ground truth, results or IoU type.
@@ -159,30 +162,60 @@ def evaluate_lvis(
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summary_lines()  # fills the metrics; summarize() would print them
-        found = evaluator.get_results()
+        found = {key.split("@")[0]: value for key, value in evaluator.get_results().items()}
         metrics = {m: _percent(found[m]) for m in METRICS}
         metrics["per_category"] = _category_aps(evaluator, truth)
         scores[iou_type] = metrics
     return scores
 
 
-def build_evaluator(gt: GroundTruth, results: Results, iou_type: str, max_dets: int = 300):
+def evaluate_predictions(
+    gt: GroundTruth, predictions: Sequence[Mapping[str, Any]], max_dets: int = 300
+) -> dict[str, dict[str, float]]:
+    """What a framework's evaluator reports: ``{iou_type: {METRIC: percent}}`` as plain floats.
+
+    Boxes, and masks where predictions have some. An absent group is nan; without predictions
+    every metric is nan, with a warning.
+    """
+    tasks = ["bbox"] + ["segm"] * any("segmentation" in p for p in predictions)
+    if not predictions:
+        logger.warning("no detections at all: nothing to measure")
+        return {task: dict.fromkeys(METRICS, math.nan) for task in tasks}
+    scores = evaluate_lvis(gt, predictions, tasks, max_dets)
+    return {
+        task: {m: math.nan if scores[task][m] is None else scores[task][m] for m in METRICS}
+        for task in tasks
+    }
+
+
+def build_evaluator(
+    gt: GroundTruth, results: Results, iou_type: str, max_dets: int | None = 300
+) -> Any:
     """hotcoco's LVIS evaluator, not yet run; as in Detectron2 and MMDetection the best ``max_dets``
-    detections of an image count, over all categories, and mask detections have mask areas."""
+    detections of an image count, over all categories, and mask detections have mask areas.
+
+    Without ``max_dets`` all count. Detection n of the results has the id n + 1 then.
+    """
     hotcoco = require("hotcoco", "eval")
-    keys = ("image_id", "category_id", "score", _FIELD[iou_type])
-    entries = [{k: e[k] for k in keys} for e in results.entries]
-    truth = hotcoco.COCO(gt.data)
-    return hotcoco.LVISeval(truth, hotcoco.LVISResults(truth, entries, max_dets), iou_type)
-
-
-def count_images(data: Mapping[str, Any]) -> dict[int, int]:
-    """category id -> number of images with at least one annotation of it."""
-    pairs = {(a["category_id"], a["image_id"]) for a in data["annotations"]}
-    counts: dict[int, int] = {}
-    for category_id, _ in pairs:
-        counts[category_id] = counts.get(category_id, 0) + 1
-    return counts
+    kept = np.arange(len(results.scores))
+    if max_dets is not None:
+        kept = kept[results.rank_in_image < max_dets]
+    rows = np.empty((len(kept), 7))
+    rows[:, 0] = gt.scope.image_ids[results.image[kept]]
+    rows[:, 5] = results.scores[kept]
+    rows[:, 6] = gt.scope.category_ids[results.category[kept]]
+    if iou_type == "bbox":
+        rows[:, 1:5] = results.boxes[kept]
+        detections = gt.coco.load_res(rows)
+    else:
+        masks = [results.masks[k] for k in kept.tolist()]
+        rows[:, 1:5] = results.mask_boxes[kept]
+        detections = gt.coco.load_res(rows, segmentation=masks)
+        detections.update_anns(ids=np.arange(1, len(kept) + 1), area=results.mask_areas[kept])
+    evaluator = hotcoco.LVISeval(gt.coco, detections.cap_detections_per_image(None), iou_type)
+    most = np.bincount(results.image[kept]).max() if len(kept) else 0
+    evaluator.params.max_dets = [max_dets if max_dets is not None else int(max(most, 1))]
+    return evaluator
 
 
 def frequency_group(images: int) -> str:
@@ -192,36 +225,38 @@ def frequency_group(images: int) -> str:
     return "c" if images <= COMMON_MAX_IMAGES else "f"
 
 
-_FIELD = {"bbox": "bbox", "segm": "segmentation"}
-
-
 def _read(source: str | Path | Mapping[str, Any], what: str) -> tuple[str, Mapping[str, Any]]:
     if isinstance(source, Mapping):
         return what, source
     return str(source), read_lvis(source)
 
 
-def _read_json(path: Path, what: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file, expected a {what} json") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a complete json ({error}), expected a {what} json"
-        ) from error
+def _annotated_in_full(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """COCO's images with LVIS's keys: every category that an image lacks is verified absent."""
+    ids = [c["id"] for c in data["categories"]]
+    present: dict[int, set[int]] = {image["id"]: set() for image in data["images"]}
+    for annotation in data["annotations"]:
+        present[annotation["image_id"]].add(annotation["category_id"])
+    return [
+        {
+            **image,
+            "neg_category_ids": [c for c in ids if c not in present[image["id"]]],
+            "not_exhaustive_category_ids": [],
+        }
+        for image in data["images"]
+    ]
 
 
 def _check_ground_truth(name: str, data: Mapping[str, Any]) -> None:
     for key in ("images", "annotations", "categories"):
         if not isinstance(data.get(key), list):
             raise InputError(f"{name}: no list {key!r}, expected an LVIS ground truth")
+    federated = [key for key in FEDERATED_KEYS if any(key in i for i in data["images"])]
+    expected = "LVIS's federated format" if federated else "LVIS's format or COCO's"
     for index, image in enumerate(data["images"]):
-        for key in ("id", "width", "height", "neg_category_ids", "not_exhaustive_category_ids"):
+        for key in ("id", "width", "height", *(FEDERATED_KEYS if federated else ())):
             if key not in image:
-                raise InputError(
-                    f"{name}: image {index} lacks {key!r}, expected LVIS's federated format"
-                )
+                raise InputError(f"{name}: image {index} lacks {key!r}, expected {expected}")
     images = {i["id"] for i in data["images"]}
     categories = {c["id"] for c in data["categories"]}
     for index, annotation in enumerate(data["annotations"]):
@@ -236,44 +271,6 @@ def _check_ground_truth(name: str, data: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{name}: annotation {index}: unknown category_id {annotation['category_id']}"
             )
-
-
-def _entry_problem(entry: Any, sizes: dict[int, list[int]], categories: set[int]) -> str | None:
-    if not isinstance(entry, Mapping):
-        return f"{type(entry).__name__}, expected an object with image_id, category_id and score"
-    for key in ("image_id", "category_id", "score"):
-        if key not in entry:
-            return f"{key!r} is missing"
-    if entry["image_id"] not in sizes:
-        return (
-            f"image_id {entry['image_id']!r}, expected one of the {len(sizes)} ground-truth images"
-        )
-    if entry["category_id"] not in categories:
-        expected = f"one of the {len(categories)} categories"
-        return f"category_id {entry['category_id']!r}, expected {expected}"
-    if not _all_finite([entry["score"]]):
-        return f"score {entry['score']!r}, expected a finite number"
-    if "bbox" not in entry and "segmentation" not in entry:
-        return "neither bbox nor segmentation"
-    if "bbox" in entry:
-        box = entry["bbox"]
-        if not isinstance(box, Sequence) or len(box) != 4 or not _all_finite(box):
-            return f"bbox {box!r}, expected four finite numbers x, y, width, height"
-    if "segmentation" in entry:
-        mask = entry["segmentation"]
-        if isinstance(mask, Mapping):
-            if list(mask.get("size", ())) != sizes[entry["image_id"]] or "counts" not in mask:
-                size = sizes[entry["image_id"]]
-                return f"mask of size {mask.get('size')}, expected RLE counts of size {size}"
-        elif not isinstance(mask, list):
-            return f"segmentation of type {type(mask).__name__}, expected RLE or polygons"
-    return None
-
-
-def _all_finite(values: Iterable[Any]) -> bool:
-    return all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values
-    )
 
 
 def _percent(value: float) -> float | None:

@@ -14,9 +14,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from mf_plugin.errors import InputError
+from mf_plugin.evaluation.plots import bar_plot, gain_plot, interval_plot, run_colours
 from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
 
 TABLE_METRICS = ("AP", "APr", "APc", "APf")
+MORE_METRICS = ("AP50", "AP75", "APs", "APm", "APl", "AR", "ARs", "ARm", "ARl")
 TABLE_TYPES = (("segm", "mask"), ("bbox", "box"))
 GROUP_WORDS = {"AP": "all", "APr": "rare", "APc": "common", "APf": "frequent"}
 NOT_AVAILABLE = "n/a"
@@ -106,10 +108,14 @@ def render_html(report: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(value=_value, signed=_signed)
+    environment.filters.update(value=_value, signed=_signed, count=_count)
     names = list(report["runs"])
     base = report.get("baseline", names[0])
     types = [(t, word) for t, word in TABLE_TYPES if t in report["runs"][base]]
+    scored = [(t, word) for t, word in types if report["runs"][base][t]["AP"] is not None]
+    rare_type = (scored or types)[0]
+    rare = _rare_rows(report, names, base, rare_type[0])
+    real, synthetic = _instances(report)
     return environment.get_template("report.html.jinja2").render(
         title=_title(report),
         report=report,
@@ -119,15 +125,25 @@ def render_html(report: Mapping[str, Any]) -> str:
         metrics=TABLE_METRICS,
         group_words=GROUP_WORDS,
         headline=_headline(report, base),
-        plots=[
-            (word, _plot(report, t))
-            for t, word in types
-            if report["runs"][base][t]["AP"] is not None
+        more=_more_rows(report, names, scored),
+        more_metrics=MORE_METRICS,
+        plots=[(word, bar_plot(report, t, TABLE_METRICS)) for t, word in scored],
+        intervals=[
+            (word, plot)
+            for t, word in scored
+            if (plot := interval_plot(report, t, TABLE_METRICS))
         ],
-        rare=_rare_rows(report, names, base, types[0][0]),
-        rare_type=types[0][1],
+        gains=[
+            (name, gain_plot([{**r, "gain": r["gains"][i]} for r in rare]))
+            for i, name in enumerate(n for n in names if n != base)
+            if rare
+        ],
+        rare=rare,
+        rare_type=rare_type[1],
+        real_counts=real is not None,
+        synthetic_names=list(synthetic),
         footnotes=_footnotes(report),
-        colours=_colours(names),
+        colours=run_colours(names),
     )
 
 
@@ -144,6 +160,10 @@ def _signed(value: float | None) -> str:
         return NOT_AVAILABLE
     text = f"{value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
+
+
+def _count(value: int | None) -> str:
+    return NOT_AVAILABLE if value is None else f"{value:,}"
 
 
 def _table_rows(report: Mapping[str, Any]) -> list[list[str]]:
@@ -194,6 +214,11 @@ def _footnotes(report: Mapping[str, Any]) -> list[str]:
                 else "the data has no frequency groups."
             )
         )
+    if report.get("fixed", {}).get("detections"):
+        notes.append(
+            f"Fixed AP (arXiv 2102.01066): the best {report['fixed']['detections']:,} detections "
+            "of each category in all images, without a limit per image."
+        )
     several = max(report.get("seeds", {"": 1}).values()) > 1
     if several:
         notes.append("Values are means over seeds, ± their standard deviation.")
@@ -229,73 +254,46 @@ def _headline(report: Mapping[str, Any], base: str) -> list[dict[str, Any]]:
     return found
 
 
-PALETTE = ("#9aa5b1", "#0b6e6e", "#c8553d", "#5b5f97", "#b58900", "#3a7d44")
-
-
-def _colours(names: list[str]) -> dict[str, str]:
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
-
-
-def _plot(report: Mapping[str, Any], iou_type: str) -> dict[str, Any]:
-    """Geometry of a grouped bar plot in SVG units: metrics side by side, runs within them."""
-    names, colours = list(report["runs"]), _colours(list(report["runs"]))
-    values = {n: report["runs"][n][iou_type] for n in names}
-    spread = {n: report.get("std", {}).get(n, {}).get(iou_type, {}) for n in names}
-    top = max(
-        (v + (spread[n].get(m) or 0))
-        for n in names
-        for m in TABLE_METRICS
-        if (v := values[n][m]) is not None
-    )
-    step = next(s for s in (1, 2, 5, 10, 20, 25) if top <= 5 * s or s == 25)
-    ceiling = step * max(1, -(-top // step))
-    width, height, left, base_line, head = 440, 230, 30, 200, 16
-    group = (width - left) / len(TABLE_METRICS)
-    bar = min(40.0, 0.72 * group / len(names))
-
-    def y(value: float) -> float:
-        return base_line - (base_line - head) * value / ceiling
-
-    bars, labels = [], []
-    for g, metric in enumerate(TABLE_METRICS):
-        centre = left + group * (g + 0.5)
-        labels.append({"x": centre, "text": metric})
-        for i, name in enumerate(names):
-            x = centre + bar * (i - len(names) / 2)
-            value, deviation = values[name][metric], spread[name].get(metric)
-            item = {"x": x + 1, "width": bar - 2, "centre": x + bar / 2, "colour": colours[name]}
-            item["text"] = _value(value)
-            item["y"] = y(value or 0)
-            item["height"] = base_line - item["y"]
-            item["label_y"] = item["y"] - 5
-            if value is not None and deviation:
-                item["whisker"] = (y(value + deviation), y(max(0, value - deviation)))
-                item["label_y"] = item["whisker"][0] - 5
-            bars.append(item)
-    ticks = [{"y": y(t), "text": f"{t:g}"} for t in range(0, int(ceiling) + 1, step)]
-    return {
-        "width": width,
-        "height": height,
-        "left": left,
-        "base_line": base_line,
-        "bars": bars,
-        "labels": labels,
-        "ticks": ticks,
-    }
+def _more_rows(
+    report: Mapping[str, Any], names: list[str], types: list[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """``MORE_METRICS`` of every run, then fixed AP and fixed APr where they were measured."""
+    rows = []
+    for iou_type, word in types:
+        for name in names:
+            values = [report["runs"][name][iou_type].get(m) for m in MORE_METRICS]
+            if "fixed" in report:
+                fixed = report["fixed"]["runs"][name][iou_type]
+                values += [fixed["AP"], fixed["APr"]]
+            rows.append({"word": word, "name": name, "values": values})
+    return rows
 
 
 def _rare_rows(
     report: Mapping[str, Any], names: list[str], base: str, iou_type: str
 ) -> list[dict[str, Any]]:
-    """Rare categories with ground truth: AP of every run, largest gain of the last run first."""
+    """Rare categories with ground truth: AP of every run, largest gain of the last run first;
+    beside it the training instances: real ones, and synthetic ones of each run that has some."""
     per_category = report.get("per_category", {})
+    real, synthetic = _instances(report)
     rows = []
     for category in report.get("categories", ()):
-        values = [per_category.get(n, {}).get(iou_type, {}).get(str(category["id"])) for n in names]
+        key = str(category["id"])
+        values = [per_category.get(n, {}).get(iou_type, {}).get(key) for n in names]
         if category["frequency"] == "r" and values[0] is not None:
-            gains = [None if v is None else v - values[0] for v in values[1:]]
             rows.append(
-                {"name": category["name"].replace("_", " "), "values": values, "gains": gains}
+                {
+                    "name": category["name"].replace("_", " "),
+                    "values": values,
+                    "gains": [None if v is None else v - values[0] for v in values[1:]],
+                    "real": None if real is None else real[key],
+                    "synthetic": [counts[key] for counts in synthetic.values()],
+                }
             )
     rows.sort(key=lambda r: (-(r["gains"][-1] or 0) if r["gains"] else 0, r["name"]))
     return rows
+
+
+def _instances(report: Mapping[str, Any]) -> tuple[dict | None, dict[str, dict]]:
+    instances = report.get("instances") or {}
+    return instances.get("real"), instances.get("synthetic") or {}

@@ -75,9 +75,29 @@ def test_page_is_self_contained_and_escaped(report):
     page = render_html({**report, "commands": ["tools/x.py --run '<b>'"], "title": "T & T"})
     assert "<ours>" not in page and "&lt;ours&gt;" in page and "T &amp; T" in page
     assert "<script" not in page and "http" not in page and "<img" not in page
-    assert page.count("<svg") == 2 and page.count("<rect") == 2 * 2 * 4
+    # bars and intervals, of boxes and masks; one rare category has a gain
+    assert page.count("<svg") == 2 + 2 + 1 and page.count("<rect") == 2 * 2 * 4 + 1
+    assert page.count("<circle") == 2 * 3, "APc has no difference"
     assert "bow (weapon)" in page and "clarinet" not in page  # no ground truth, no row
     assert "taxi" not in page
+
+
+def test_training_instances_stand_beside_the_gain(report):
+    assert "real instances" not in render_html(report)
+    report["instances"] = {
+        "real": {"1": 1234, "2": 8, "3": 999},
+        "synthetic": {"<ours>": {"1": 25, "2": 26, "3": 0}},
+    }
+    page = render_html(report)
+    assert page.count(">1,234<") == 2 and page.count(">25<") == 2, "in the plot and the table"
+    assert ">26<" not in page and ">999<" not in page
+
+
+def test_fixed_ap_is_on_the_page(report):
+    assert "fixed AP" not in render_html(report)
+    fixed = {n: {t: {"AP": 61.23, "APr": None} for t in ("segm", "bbox")} for n in report["runs"]}
+    page = render_html({**report, "fixed": {"runs": fixed}})
+    assert "fixed AP" in page and page.count("<td>61.2</td><td>n/a</td>") == 4
 
 
 def test_one_run_boxes_only(report):
@@ -119,12 +139,22 @@ def test_tool(lvis, tmp_path):
         (tmp_path / f"{name}.segm.json").write_text(json.dumps(results))
     runs = [f"--run=base={tmp_path}/a.segm.json", f"--run=better={tmp_path}/b.segm.json"]
     out = tmp_path / "out"
-    done = run_tool("--gt", tmp_path / "gt.json", *runs, "--out", out, "--bootstrap", 20)
+    (tmp_path / "synthetic").mkdir()
+    (tmp_path / "synthetic/annotations.json").write_text(json.dumps(truth))
+    given = ["--gt", tmp_path / "gt.json", "--out", out, "--bootstrap", 20]
+    data = ["--train", tmp_path / "gt.json", "--synthetic", f"better={tmp_path}/synthetic"]
+    done = run_tool(*given, *runs, *data)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(out / "report.html")
     report = json.loads((out / "report.json").read_text())
     runs_of = {n: report["runs"][n]["segm"]["APr"] for n in ("base", "better")}
     assert report["delta"]["better"]["segm"]["APr"] == runs_of["better"] - runs_of["base"]
+
+    of_one = sum(a["category_id"] == 1 for a in truth["annotations"])
+    assert report["instances"]["real"]["1"] == of_one > 0
+    assert report["instances"]["synthetic"] == {"better": report["instances"]["real"]}
+    done = run_tool(*given, *runs, "--synthetic", f"other={tmp_path}/synthetic")
+    assert done.returncode == 2 and "other: expected a run's name: base, better" in done.stderr
 
     broken = tmp_path / "broken.json"
     broken.write_text('[{"image_id"')
