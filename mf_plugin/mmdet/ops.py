@@ -2,7 +2,8 @@
 
 `pip install onedl-mmcv` gives a build without ``mmcv._ext`` in seconds; compiling one takes about
 ten minutes on two cores. Mask R-CNN calls nms and roi_align alone, and torchvision has both with
-the same arithmetic. Every other op raises an error that names it.
+the same arithmetic; the ops of `torch_ops` serve detectors with deformable convolutions, deformable
+attention and focal loss. Every other op raises an error that names it.
 
 Shapes: N boxes (x1, y1, x2, y2); R regions (image index, x1, y1, x2, y2); B, C, H, W features;
 h, w bins of a region.
@@ -21,6 +22,8 @@ from types import ModuleType
 import torch
 import torchvision  # noqa: F401  registers torch.ops.torchvision
 from torch import Tensor
+
+from mf_plugin.mmdet.torch_ops import COVERED as TORCH_OPS
 
 NAME = "mmcv._ext"
 BUILD_HINT = (
@@ -54,7 +57,7 @@ def install_ops() -> bool:
     module = TorchvisionOps(NAME)
     sys.modules[NAME] = module
     sys.modules["mmcv"]._ext = module
-    logger.info("mmcv was built without its ops: torchvision supplies nms and roi_align")
+    logger.info("mmcv was built without its ops: torch and torchvision stand in")
     return True
 
 
@@ -175,6 +178,7 @@ class TorchvisionOps(ModuleType):
         "nms": nms,
         "roi_align_forward": roi_align_forward,
         "roi_align_backward": roi_align_backward,
+        **TORCH_OPS,
     }
 
     def __init__(self, name: str) -> None:
@@ -189,8 +193,8 @@ class TorchvisionOps(ModuleType):
 
         def missing_op(*args, **kwargs):
             raise NotImplementedError(
-                f"the op {name!r} is not in this build of mmcv, and torchvision stands in for "
-                f"{', '.join(self.COVERED)} alone; {BUILD_HINT}"
+                f"the op {name!r} is not in this build of mmcv, and torch has no form of it that "
+                f"could stand in; {BUILD_HINT}"
             )
 
         return missing_op

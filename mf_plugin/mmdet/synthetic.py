@@ -3,6 +3,9 @@
 The schedule stays as it is: iteration-based loops draw from an endless stream, epoch-based ones
 keep the epoch length of the real images, so both arms of a comparison take the same number of
 optimiser steps.
+
+What a dataset or a sampler is, its class in the registry says; so subclasses that a user
+registers are handled as their parents are.
 """
 
 from __future__ import annotations
@@ -10,15 +13,20 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from mmdet.registry import DATA_SAMPLERS
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.utils import import_modules_from_strings
 
+from mf_plugin.data.provider import resolve_folder
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet.datasets import SyntheticLVISDataset
+from mf_plugin.mmdet.placing import Synthetic, add_synthetic
+from mf_plugin.mmdet.registered import class_of, parts
+from mf_plugin.mmdet.samplers import RepeatFactorSampler
 
-SYNTHETIC = "SyntheticLVISDataset"
-LVIS_TYPES = ("LVISJsonDataset", "LVISDataset", "LVISV1Dataset", SYNTHETIC)
-CONCAT_TYPES = ("LVISConcatDataset", "ConcatDataset")
-PLAIN_SAMPLERS = ("DefaultSampler", "InfiniteSampler")
-INHERITED = ("pipeline", "filter_cfg", "backend_args", "serialize_data", "lazy_init")
+PLUGIN = "mf_plugin.mmdet"
+BATCHES_OF_ANOTHER_SHAPE = ("MultiDataAspectRatioBatchSampler", "TrackAspectRatioBatchSampler")
 
 
 def with_synthetic(
@@ -27,40 +35,56 @@ def with_synthetic(
     """A copy of ``cfg`` that trains on its own training set and the synthetic one together.
 
     Synthetic datasets that are in it already give way. Wrappers are handled as follows:
-    RepeatDataset and MultiImageMixDataset stay around the union; ClassBalancedDataset gives way to
+    RepeatDataset and MultiImageMixDataset stay around the union, so that Mosaic, MixUp and
+    CopyPaste take their neighbours from all of it; ClassBalancedDataset gives way to
     RepeatFactorSampler with its threshold; ConcatDataset takes the synthetic dataset as one more.
+    The synthetic categories are matched to the classes of the real set when the union is built.
 
     Args:
-        cfg: a config of mmengine with an LVIS-style training set.
-        root: folder of the synthetic dataset.
+        cfg: a config of mmengine with a COCO-style, LVIS-style or other detection training set.
+        root: folder of the synthetic dataset; or a generation config (a .py file), that it is
+            generated from once, into ``work_dirs/<stem of the file>``.
         policy: ``joint``, ``real`` or ``ratio``, see `sampling.repeat_factors`; where absent
             ``ratio`` if a ratio is given, else what the config's sampler says.
         ratio: share of the synthetic images in an epoch.
 
     Raises:
-        InputError: the training set or its sampler is of a kind that is not handled.
+        InputError: the training set, its pipeline or its sampler is of a kind that is not handled.
     """
     cfg = without_synthetic(cfg)
     loader = _train_dataloader(cfg)
-    thresholds: list[float] = []
-    loader.dataset = _add(loader.dataset, root, thresholds)
-    _set_sampler(cfg, thresholds, policy, ratio)
+    folder, generation_config = resolve_folder(root)
+    scope = _scope(cfg)
+    loader.dataset, threshold = add_synthetic(
+        loader.dataset, Synthetic(folder, generation_config, scope)
+    )
+    _set_sampler(cfg, threshold, policy, ratio, scope)
+    _import_plugin(cfg)
     return cfg
 
 
 def without_synthetic(cfg: Config) -> Config:
     """A copy of ``cfg`` less the synthetic datasets; its sampler stays, at policy ``joint``."""
     cfg = copy.deepcopy(cfg)
+    if cfg.get("custom_imports"):
+        import_modules_from_strings(**cfg.custom_imports)
     loader = _train_dataloader(cfg)
     loader.dataset = _remove(loader.dataset)
     if loader.dataset is None:
         raise InputError("the config trains on synthetic data alone: nothing is left without it")
     sampler = loader.get("sampler")
-    if sampler and sampler.get("type") == "RepeatFactorSampler":
+    if sampler and is_repeat_factor_sampler(sampler):
         if sampler.get("policy") == "ratio":
             sampler.policy = "joint"
         sampler.pop("synthetic_ratio", None)
     return cfg
+
+
+def is_repeat_factor_sampler(sampler: Any) -> bool:
+    """Whether a sampler's config is our RepeatFactorSampler's."""
+    if not sampler or not sampler.get("type"):
+        return False
+    return issubclass(class_of(sampler, DATA_SAMPLERS), RepeatFactorSampler)
 
 
 def _train_dataloader(cfg: Config) -> Any:
@@ -73,79 +97,73 @@ def _train_dataloader(cfg: Config) -> Any:
     return loader
 
 
-def _add(dataset: Any, root: str, thresholds: list[float]) -> Any:
-    kind = _kind(dataset)
-    if kind in LVIS_TYPES:
-        return dict(type="LVISConcatDataset", datasets=[dataset, _synthetic_like(dataset, root)])
-    if kind in CONCAT_TYPES:
-        first = dataset["datasets"][0]
-        if _kind(first) in LVIS_TYPES:
-            datasets = [*dataset["datasets"], _synthetic_like(first, root)]
-            return dict(type="LVISConcatDataset", datasets=datasets)
-        raise InputError(
-            f"--synthetic does not go into a {kind} of {_kind(first)}: expected datasets of type "
-            f"{', '.join(LVIS_TYPES)} in it"
-        )
-    if kind == "ClassBalancedDataset":
-        thresholds.append(dataset["oversample_thr"])
-        return _add(dataset["dataset"], root, thresholds)
-    if kind in ("RepeatDataset", "MultiImageMixDataset"):
-        dataset["dataset"] = _add(dataset["dataset"], root, thresholds)
-        return dataset
-    raise InputError(
-        f"--synthetic does not go into a training set of type {kind}: expected one of "
-        f"{', '.join(LVIS_TYPES)}, or one of them in a ClassBalancedDataset, RepeatDataset, "
-        "MultiImageMixDataset or ConcatDataset"
-    )
+def _scope(cfg: Config) -> str:
+    """Before a name: "mmdet." where the config does not say that names are mmdet's."""
+    by_class = not isinstance(cfg.train_dataloader.dataset.get("type"), str)
+    return "mmdet." if by_class or cfg.get("default_scope", "mmdet") != "mmdet" else ""
 
 
 def _remove(dataset: Any) -> Any:
     """The dataset config less its synthetic parts; None where nothing is left."""
-    if _kind(dataset) == SYNTHETIC:
-        return None
-    if "datasets" in dataset:
-        kept = [d for d in map(_remove, dataset["datasets"]) if d is not None]
-        if len(kept) < len(dataset["datasets"]) and len(kept) <= 1:
-            return kept[0] if kept else None
-        dataset["datasets"] = kept
-    elif "dataset" in dataset:
-        dataset["dataset"] = _remove(dataset["dataset"])
-        return dataset if dataset["dataset"] is not None else None
+    inner = parts(dataset)
+    if not inner:
+        return None if issubclass(class_of(dataset), SyntheticLVISDataset) else dataset
+    kept = [d for d in map(_remove, inner) if d is not None]
+    if "datasets" not in dataset:
+        dataset["dataset"] = kept[0] if kept else None
+        return dataset if kept else None
+    if len(kept) < len(inner) and len(kept) <= 1:
+        return kept[0] if kept else None
+    dataset["datasets"] = kept
     return dataset
 
 
-def _synthetic_like(real: Any, root: str) -> dict:
-    inherited = {key: copy.deepcopy(real[key]) for key in INHERITED if key in real}
-    return dict(type=SYNTHETIC, root=str(root), **inherited)
-
-
 def _set_sampler(
-    cfg: Config, thresholds: list[float], policy: str | None, ratio: float | None
+    cfg: Config, threshold: float, policy: str | None, ratio: float | None, scope: str
 ) -> None:
     loader = cfg.train_dataloader
-    sampler = loader.get("sampler") or {}
-    kind = _kind(sampler)
-    if kind == "RepeatFactorSampler":
+    sampler = loader.get("sampler") or dict(type=DefaultSampler)
+    kind = class_of(sampler, DATA_SAMPLERS)
+    if issubclass(kind, RepeatFactorSampler):
         sampler = copy.deepcopy(sampler)
-    elif kind in (*PLAIN_SAMPLERS, None):
-        by_iteration = "max_iters" in (cfg.get("train_cfg") or {})
+    elif kind in (DefaultSampler, InfiniteSampler):
+        endless = kind is InfiniteSampler or "max_iters" in (cfg.get("train_cfg") or {})
+        seed = {} if sampler.get("seed") is None else dict(seed=sampler["seed"])
         sampler = dict(
-            type="RepeatFactorSampler",
-            threshold=max(thresholds, default=0.0),
-            epoch="endless" if by_iteration else "real",
+            type=f"{scope}RepeatFactorSampler",
+            threshold=threshold,
+            epoch="endless" if endless else "real",
+            **seed,
         )
     else:
         raise InputError(
-            f"--synthetic does not go with the sampler {kind}: expected RepeatFactorSampler, "
-            f"{' or '.join(PLAIN_SAMPLERS)}"
+            f"--synthetic does not go with the sampler {kind.__name__}, which draws by a rule of "
+            "its own: expected RepeatFactorSampler, DefaultSampler or InfiniteSampler "
+            "(--cfg-options train_dataloader.sampler.type=DefaultSampler, for both arms)"
         )
+    _check_batch_sampler(loader)
     if policy is None:
         policy = "ratio" if ratio is not None else sampler.get("policy", "joint")
     sampler.update(policy=policy, synthetic_ratio=ratio)
     loader.sampler = sampler
 
 
-def _kind(node: Any) -> str | None:
-    kind = node.get("type")
-    name = kind if isinstance(kind, str) or kind is None else kind.__name__
-    return name.rpartition(".")[2] if name else None
+def _check_batch_sampler(loader: Any) -> None:
+    batches = loader.get("batch_sampler")
+    if not batches:
+        return
+    name = class_of(batches, DATA_SAMPLERS).__name__
+    if name in BATCHES_OF_ANOTHER_SHAPE:
+        raise InputError(
+            f"--synthetic does not go with the batch sampler {name}: expected none, or "
+            "AspectRatioBatchSampler"
+        )
+
+
+def _import_plugin(cfg: Config) -> None:
+    """Whoever reads the config again has our names registered."""
+    known = cfg.get("custom_imports") or {}
+    modules = known.get("imports") or []
+    modules = [modules] if isinstance(modules, str) else list(modules)
+    if PLUGIN not in modules:
+        cfg.custom_imports = dict(known, imports=[PLUGIN, *modules])

@@ -7,20 +7,31 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import METRICS
 from mmengine.config import Config, DictAction
+from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from mf_plugin.errors import InputError
-from mf_plugin.mmdet.synthetic import with_synthetic, without_synthetic
+from mf_plugin.mmdet.metrics import LVISResults
+from mf_plugin.mmdet.registered import class_of, leaves
+from mf_plugin.mmdet.synthetic import (
+    is_repeat_factor_sampler,
+    with_synthetic,
+    without_synthetic,
+)
 
-RESULT_METRICS = ("LVISResults", "LVISMetric", "CocoMetric")
+logger = logging.getLogger(__name__)
+
+RESULT_METRICS = (LVISResults, CocoMetric)  # with RareAP and LVISMetric, their subclasses
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class TrainingOptions:
 
     Attributes:
         config: a config file of mmengine.
-        synthetic: folder of a synthetic dataset to train on as well.
+        synthetic: folder of a synthetic dataset to train on as well, or a generation config.
         no_synthetic: train without what synthetic data the config names.
         policy: how repeat factors count synthetic images: joint, real, ratio.
         synthetic_ratio: their share of an epoch.
@@ -109,9 +120,7 @@ def build_config(options: TrainingOptions) -> Config:
         if options.seed < 0:
             raise InputError(f"seed {options.seed}: expected 0 or more")
         cfg.randomness = dict(cfg.get("randomness") or {}, seed=options.seed)
-    for evaluator in _evaluators(cfg.get("test_evaluator")):
-        if str(evaluator.get("type")) in RESULT_METRICS:
-            evaluator["outfile_prefix"] = str(Path(cfg.work_dir) / "results")
+    _write_results(cfg)
 
     # 4. Where it starts from.
     cfg.resume = options.resume
@@ -162,19 +171,53 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
 def check_annotation_files(cfg: Config) -> None:
     """Every annotation file that the config names is there.
 
+    A dataset that finds its file in a way of its own is left to say so itself.
+
     Raises:
         InputError: one is not; says how to build it where the config knows (``data_command``).
     """
     for split in ("train", "val", "test"):
         loader = cfg.get(f"{split}_dataloader")
-        for dataset in _leaves(loader.get("dataset")) if loader else ():
-            if not dataset.get("ann_file"):
-                continue
-            path = Path(dataset.get("data_root") or "", dataset["ann_file"])
-            if "://" not in str(dataset["ann_file"]) and not path.is_file():
+        for dataset in leaves(loader["dataset"]) if loader and loader.get("dataset") else ():
+            path = _annotation_file(dataset)
+            if path is not None and not path.is_file():
                 command = cfg.get("data_command")
                 hint = f"; build it with: {command}" if command else ""
                 raise InputError(f"annotations of the {split} set are missing: {path}{hint}")
+
+
+def _annotation_file(dataset: Any) -> Path | None:
+    """The file that a dataset will read; None where that is remote, or its class finds it."""
+    file = dataset.get("ann_file")
+    root = dataset.get("data_root") or ""
+    if not isinstance(file, str) or not file or dataset.get("backend_args"):
+        return None
+    if "://" in file or "://" in root:
+        return None
+    kind = class_of(dataset)
+    if getattr(kind, "_join_prefix", None) is not BaseDataset._join_prefix:
+        return None
+    if kind.__module__.partition(".")[0] not in ("mmdet", "mf_plugin"):
+        return None  # a user's own may set its root or file itself
+    return Path(root, file)
+
+
+def _write_results(cfg: Config) -> None:
+    """The test metric writes its predictions to the work dir."""
+    evaluators = _evaluators(cfg.get("test_evaluator"))
+    writers = [
+        evaluator
+        for evaluator in evaluators
+        if issubclass(class_of(evaluator, METRICS), RESULT_METRICS)
+    ]
+    for evaluator in writers:
+        evaluator["outfile_prefix"] = str(Path(cfg.work_dir) / "results")
+    if evaluators and not writers:
+        logger.warning(
+            "test_evaluator (%s) writes no results.segm.json for tools/eval_rare.py: CocoMetric, "
+            "LVISMetric and LVISResults do",
+            ", ".join(class_of(evaluator, METRICS).__name__ for evaluator in evaluators),
+        )
 
 
 def _choose_data(cfg: Config, options: TrainingOptions) -> Config:
@@ -188,7 +231,7 @@ def _choose_data(cfg: Config, options: TrainingOptions) -> Config:
         return with_synthetic(cfg, options.synthetic, options.policy, options.synthetic_ratio)
     if options.policy or options.synthetic_ratio is not None:
         sampler = (cfg.get("train_dataloader") or {}).get("sampler") or {}
-        if sampler.get("type") != "RepeatFactorSampler":
+        if not is_repeat_factor_sampler(sampler):
             raise InputError(
                 "--policy and --synthetic-ratio expect --synthetic DIR, or a config whose sampler "
                 f"is RepeatFactorSampler; it is {sampler.get('type')}"
@@ -218,15 +261,3 @@ def _evaluators(evaluator: Any) -> list[Any]:
     if not evaluator:
         return []
     return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
-
-
-def _leaves(dataset: Any) -> Iterator[Any]:
-    if not dataset:
-        return
-    if dataset.get("datasets"):
-        for inner in dataset["datasets"]:
-            yield from _leaves(inner)
-    elif dataset.get("dataset"):
-        yield from _leaves(dataset["dataset"])
-    else:
-        yield dataset

@@ -6,9 +6,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from mf_plugin.mmdet import LVISConcatDataset, LVISJsonDataset, SyntheticLVISDataset
-from mmdet.registry import DATASETS
+from mf_plugin.mmdet import LVISJsonDataset, SyntheticLVISDataset
 
+from mf_plugin.data.categories import Label
 from mf_plugin.errors import InputError
 
 
@@ -69,38 +69,14 @@ def test_bad_data_is_named(real, tmp_path):
         load(real / "train")
 
 
-def test_union_of_real_and_synthetic(real, synthetic):
-    union = DATASETS.build(
-        dict(
-            type="LVISConcatDataset",
-            datasets=[
-                dict(
-                    type="LVISJsonDataset",
-                    ann_file="annotations.json",
-                    data_root=str(real / "train"),
-                ),
-                dict(type="SyntheticLVISDataset", root=str(synthetic)),
-            ],
-        )
-    )
-    assert len(union) == 6
-    assert union.is_synthetic.tolist() == [False] * 4 + [True] * 2
-    assert [union.get_cat_ids(i) for i in (3, 4, 5)] == [[2], [1], [1, 1]]
-    assert union.metainfo["classes"] == ("cup", "anvil", "bow")
-
-
-@pytest.mark.parametrize(
-    "categories, message",
-    [
-        (((2, "anvil", "r"), (7, "cup", "f"), (5, "bow", "c")), "label 0 is 'anvil' .id 2., but"),
-        (((7, "cup", "f"), (2, "anvil", "r")), "2 categories, but 3 in dataset 1"),
-        (((7, "cup", "f"), (2, "axe", "r"), (5, "bow", "c")), "label 1 is 'axe' .id 2., but"),
-    ],
-)
-def test_another_vocabulary_is_refused(real, tmp_path, lvis_folder, categories, message):
-    other = lvis_folder(tmp_path / "other", [[2]], categories)
-    with pytest.raises(InputError, match=message):
-        LVISConcatDataset([load(real / "train"), load(other)])
+def test_categories_are_matched_to_the_labels_that_are_given(real):
+    labels = (Label(("bow",), 1), Label(("anvil",), 2), Label(("Cup",), 7), Label(("eel",), 9))
+    dataset = load(real / "train", class_labels=labels)
+    assert [dataset.get_cat_ids(i) for i in range(4)] == [[2], [2, 1], [2, 0, 2], [0]]
+    assert dataset.metainfo["classes"] == ("bow", "anvil", "Cup", "eel")
+    assert (dataset.class_labels, dataset.cat_ids) == (labels, [5, 2, 7])
+    with pytest.raises(InputError, match="1 of its 3 categories fit none .*'bow' .id 5"):
+        load(real / "train", class_labels=labels[1:])
 
 
 def test_a_folder_that_is_no_synthetic_dataset_is_refused(real, tmp_path):

@@ -10,9 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.datasets import BaseDetDataset
+from mmdet.registry import DATASETS
+from mmengine.config import Config
 
 from mf_plugin.errors import InputError
-from mf_plugin.mmdet.training import TrainingOptions, build_config, parse_overrides, train
+from mf_plugin.mmdet.training import (
+    TrainingOptions,
+    build_config,
+    check_annotation_files,
+    parse_overrides,
+    train,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -160,3 +169,82 @@ def test_truncated_annotations_are_named(tiny_config, real, tmp_path):
     path.write_text(path.read_text()[:200])
     with pytest.raises(InputError, match="train/annotations.json is not valid json"):
         train(TrainingOptions(str(tiny_config), work_dir=str(tmp_path / "run")))
+
+
+@pytest.fixture()
+def coco_config(tiny_config, real, tmp_path):
+    """Somebody's config: COCO-style data, epochs, CocoMetric; nothing of ours is named in it."""
+    ground_truth = real / "val/annotations.json"
+    truth = json.loads(ground_truth.read_text())
+    for annotation in truth["annotations"]:
+        annotation["iscrowd"] = 0  # COCO's jsons have it, and pycocotools asks for it
+    ground_truth.write_text(json.dumps(truth))
+    data = dict(
+        ann_file="annotations.json",
+        data_prefix=dict(img=""),
+        metainfo=dict(classes=("cup", "anvil", "bow")),
+    )
+    text = f"""
+_base_ = {str(tiny_config)!r}
+custom_imports = dict(_delete_=True, imports=["mmdet.datasets"])
+data = {data!r}
+train_dataloader = dict(
+    _delete_=True, batch_size=2, num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    batch_sampler=dict(type="AspectRatioBatchSampler"),
+    dataset=dict(
+        type="CocoDataset", data_root={str(real / "train")!r},
+        pipeline={{{{_base_.small_pipeline}}}}, **data))
+test_dataloader = dict(
+    dataset=dict(
+        _delete_=True, type="CocoDataset", data_root={str(real / "val")!r}, test_mode=True,
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="Resize", scale=(64, 64), keep_ratio=True),
+            dict(type="PackDetInputs", meta_keys=("img_id", "ori_shape", "img_shape",
+                                                  "scale_factor")),
+        ], **data))
+test_evaluator = dict(
+    _delete_=True, type="CocoMetric", metric=["bbox", "segm"],
+    ann_file={str(ground_truth)!r})
+train_cfg = dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=1)
+default_hooks = dict(checkpoint=dict(by_epoch=True, interval=1))
+"""
+    path = tmp_path / "coco.py"
+    path.write_text(text)
+    return path
+
+
+def test_a_coco_config_trains_resumes_and_evaluates(coco_config, synthetic, tmp_path):
+    options = dict(
+        config=str(coco_config), work_dir=str(tmp_path / "run"), synthetic=str(synthetic)
+    )
+    train(TrainingOptions(**options))
+    first = torch.load(tmp_path / "run/epoch_1.pth", weights_only=False)
+    assert first["meta"]["iter"] == 2, "four real images, two a step: as without synthetic ones"
+    results = tmp_path / "run/results.segm.json"
+    assert {d["category_id"] for d in json.loads(results.read_text())} <= {7, 2, 5}
+
+    train(TrainingOptions(**options, resume=True, cfg_options=["train_cfg.max_epochs=2"]))
+    second = torch.load(tmp_path / "run/epoch_2.pth", weights_only=False)
+    assert second["meta"]["iter"] == 4
+
+    before = results.read_text()
+    results.unlink()
+    train(TrainingOptions(**options, eval_only=True))
+    assert results.read_text() == before
+
+
+def test_a_file_that_a_users_dataset_finds_itself_is_not_looked_for():
+    @DATASETS.register_module(force=True)
+    class Elsewhere(BaseDetDataset):
+        pass
+
+    def config(**dataset):
+        return Config(dict(train_dataloader=dict(dataset=dict(ann_file="none.json", **dataset))))
+
+    check_annotation_files(config(type="Elsewhere"))
+    check_annotation_files(config(type="CocoDataset", backend_args=dict(backend="petrel")))
+    check_annotation_files(config(type="CocoDataset", data_root="s3://bucket/"))
+    with pytest.raises(InputError, match="train set are missing: void/none.json"):
+        check_annotation_files(config(type="CocoDataset", data_root="void"))

@@ -1,0 +1,160 @@
+"""Which categories are in which image, and which images are synthetic, of any dataset of mmdet.
+
+mmdet pickles the record of each image when a dataset is loaded; asking for an image's labels later
+unpickles its polygons too, which takes seconds at LVIS's size. So where a dataset of ours, or one
+inside our union, is loaded, the table of labels is kept (`KeepsCategories`, `build_keeping`).
+
+Shapes: N images of a dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from mmdet.datasets import BaseDetDataset
+from mmdet.registry import DATASETS
+from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
+from tqdm import tqdm
+
+from mf_plugin.data.image_categories import ImageCategories
+from mf_plugin.errors import InputError
+
+BAR_FROM = 20_000  # images from which reading their categories may take seconds
+# Methods that pass on what is in a record or in the wrapped dataset, and change no label.
+PASSING_INFO = (
+    None,
+    BaseDataset.get_data_info,
+    ClassBalancedDataset.get_data_info,
+    ConcatDataset.get_data_info,
+    RepeatDataset.get_data_info,
+)
+PASSING_LABELS = (None, BaseDetDataset.get_cat_ids, ClassBalancedDataset.get_cat_ids)
+
+
+def categories_of(dataset: Any, idx: int) -> list[int]:
+    """The labels in image ``idx``, of any dataset with boxes, wrapped or not."""
+    if hasattr(dataset, "get_cat_ids"):
+        return dataset.get_cat_ids(idx)
+    if hasattr(dataset, "get_data_info"):
+        return [i["bbox_label"] for i in dataset.get_data_info(idx)["instances"]]
+    if hasattr(dataset, "dataset"):
+        return categories_of(dataset.dataset, idx % len(dataset.dataset))
+    raise InputError(
+        f"{type(dataset).__name__} has neither get_cat_ids nor get_data_info: repeat factors "
+        "need the categories of each image"
+    )
+
+
+def image_categories(dataset: Any) -> ImageCategories:
+    """The labels in all N images, of any dataset with boxes, wrapped or not.
+
+    From the table that was kept where there is one; else image by image, under a progress bar
+    where there are many.
+
+    Raises:
+        InputError: a dataset in it has no labels that could be read.
+    """
+    if not _passes_labels_on(dataset):
+        return ImageCategories.from_lists(_one_by_one(dataset))
+    if hasattr(dataset, "datasets"):
+        return ImageCategories.concatenate([image_categories(d) for d in dataset.datasets])
+    if hasattr(dataset, "repeat_indices"):
+        return image_categories(dataset.dataset).take(np.asarray(dataset.repeat_indices))
+    if hasattr(dataset, "dataset"):
+        inner = image_categories(dataset.dataset)
+        if len(dataset) == len(inner):
+            return inner
+        return inner.take(np.arange(len(dataset)) % max(1, len(inner)))
+    table = _kept(dataset)
+    return ImageCategories.from_lists(_one_by_one(dataset)) if table is None else table
+
+
+def synthetic_flags(dataset: Any) -> np.ndarray:
+    """bool[N]: the synthetic images of a dataset, wrapped or not."""
+    flags = getattr(dataset, "is_synthetic", None)
+    if isinstance(flags, bool):
+        return np.full(len(dataset), flags)
+    if flags is not None:
+        return np.asarray(flags)
+    if hasattr(dataset, "datasets"):
+        return np.concatenate([synthetic_flags(d) for d in dataset.datasets])
+    if hasattr(dataset, "repeat_indices"):
+        return synthetic_flags(dataset.dataset)[np.asarray(dataset.repeat_indices)]
+    if hasattr(dataset, "dataset"):
+        inner = synthetic_flags(dataset.dataset)
+        return np.resize(inner, len(dataset)) if len(inner) else inner
+    return np.zeros(len(dataset), dtype=bool)
+
+
+class KeepsCategories:
+    """Mixed into a BaseDetDataset: keeps the table of its labels when its records are pickled."""
+
+    def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
+        table = _table_of_records(self.data_list)
+        data_bytes, data_address = super()._serialize_data()
+        self._categories = (data_address, table)
+        return data_bytes, data_address
+
+
+def build_keeping(config: Mapping[str, Any]) -> Any:
+    """The dataset of a config, with the table of its labels kept where it is one of mmdet's own.
+
+    Its records are loaded unpickled first, which costs no second copy: mmdet has them in memory
+    at that moment anyway.
+    """
+    kind = config.get("type")
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if (
+        config.get("lazy_init", False)
+        or not (isinstance(kind, type) and issubclass(kind, BaseDetDataset))
+        or issubclass(kind, KeepsCategories)
+        or kind.__init__ is not BaseDetDataset.__init__
+        or kind.full_init is not BaseDetDataset.full_init
+    ):
+        return DATASETS.build(config)
+    dataset = DATASETS.build({**config, "lazy_init": True})
+    pickled, dataset.serialize_data = dataset.serialize_data, False
+    dataset.full_init()
+    if pickled:
+        dataset.serialize_data = True
+        table = _table_of_records(dataset.data_list)
+        dataset.data_bytes, dataset.data_address = dataset._serialize_data()
+        dataset._categories = (dataset.data_address, table)
+    return dataset
+
+
+def _passes_labels_on(dataset: Any) -> bool:
+    """Whether a dataset's labels are those of its records or parts, not what it says itself."""
+    kind = type(dataset)
+    if getattr(kind, "get_data_info", None) not in PASSING_INFO:
+        return False
+    return issubclass(kind, ConcatDataset) or getattr(kind, "get_cat_ids", None) in PASSING_LABELS
+
+
+def _kept(dataset: Any) -> ImageCategories | None:
+    """The table of a BaseDetDataset, while it is that of the records it has; None elsewhere."""
+    if not isinstance(dataset, BaseDetDataset):
+        return None
+    dataset.full_init()
+    if not dataset.serialize_data:
+        return _table_of_records(dataset.data_list)
+    address, table = getattr(dataset, "_categories", (None, None))
+    return table if address is dataset.data_address else None
+
+
+def _one_by_one(dataset: Any) -> Iterator[list[int]]:
+    images = range(len(dataset))
+    for i in tqdm(images, desc="categories of images", disable=len(images) < BAR_FROM):
+        yield categories_of(dataset, i)
+
+
+def _table_of_records(records: Sequence[Mapping[str, Any]]) -> ImageCategories:
+    instances = [record["instances"] for record in records]
+    lengths = np.fromiter(map(len, instances), np.int64, len(instances))
+    labels = (instance["bbox_label"] for instance in chain.from_iterable(instances))
+    labels = np.fromiter(labels, np.int64, int(lengths.sum()))
+    index = np.repeat(np.arange(len(instances)), lengths)
+    return ImageCategories.from_instances(index, labels, len(instances))

@@ -1,0 +1,194 @@
+"""Where in a training set's config a synthetic dataset goes, and what cannot take one.
+
+The tree of wrappers is walked from the outside in, down to where the union stands.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmdet.datasets import (
+    BaseDetDataset,
+    CocoPanopticDataset,
+    DODDataset,
+    Flickr30kDataset,
+    MDETRStyleRefCocoDataset,
+    MultiImageMixDataset,
+    ODVGDataset,
+)
+from mmdet.datasets import ConcatDataset as MMDetConcatDataset
+from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
+
+from mf_plugin.errors import InputError
+from mf_plugin.mmdet.registered import class_of, leaves, parts
+from mf_plugin.mmdet.union import LVISConcatDataset
+
+# What a synthetic dataset has from the real one that it stands beside.
+INHERITED = (
+    "pipeline",
+    "filter_cfg",
+    "serialize_data",
+    "lazy_init",
+    "max_refetch",
+    "return_classes",
+    "caption_prompt",
+)
+CONCATS = (ConcatDataset, MMDetConcatDataset, LVISConcatDataset)
+OTHER_TRUTH = {  # detection datasets whose annotations are more, or other, than boxes and masks
+    CocoPanopticDataset: "panoptic maps",
+    ODVGDataset: "texts",
+    Flickr30kDataset: "texts",
+    DODDataset: "texts",
+    MDETRStyleRefCocoDataset: "texts",
+}
+OTHER_LOADING = {
+    "LoadPanopticAnnotations": "panoptic maps",
+    "LoadProposals": "proposals",
+    "LoadTrackAnnotations": "tracks",
+}
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """The synthetic dataset that goes in.
+
+    Attributes:
+        root: its folder.
+        generation_config: what it is generated from where it is missing.
+        scope: what stands before our names in the config: ``mmdet.`` or nothing.
+    """
+
+    root: str
+    generation_config: str | None = None
+    scope: str = ""
+
+    def beside(self, real: Mapping[str, Any]) -> dict[str, Any]:
+        """Its config, with the pipeline and the filters of a real dataset's."""
+        inherited = {key: copy.deepcopy(real[key]) for key in INHERITED if key in real}
+        inherited["pipeline"] = _from_local_disk(inherited["pipeline"])
+        config = dict(type=f"{self.scope}SyntheticLVISDataset", root=self.root, **inherited)
+        if self.generation_config is not None:
+            config["generation_config"] = self.generation_config
+        return config
+
+    def union(self, datasets: list[Any], beside: Mapping[str, Any]) -> dict[str, Any]:
+        """The config of ``datasets`` and the synthetic one, which is like one of theirs."""
+        return dict(
+            type=f"{self.scope}LVISConcatDataset", datasets=[*datasets, self.beside(beside)]
+        )
+
+
+def add_synthetic(dataset: Any, synthetic: Synthetic) -> tuple[Any, float]:
+    """The dataset config with a union in it, and the threshold of a ClassBalancedDataset that went.
+
+    Args:
+        dataset: the config of a training set; its wrappers are changed.
+        synthetic: what goes in.
+
+    Raises:
+        InputError: the training set is of a kind that is not handled.
+    """
+    for node in _nodes(dataset):
+        _check_pipeline(node)
+    for leaf in leaves(dataset):
+        _check_leaf(leaf)
+    thresholds = [0.0]
+    return _add(dataset, synthetic, thresholds), max(thresholds)
+
+
+def _add(dataset: Any, synthetic: Synthetic, thresholds: list[float]) -> Any:
+    kind = class_of(dataset)
+    if not parts(dataset):
+        return synthetic.union([dataset], beside=dataset)
+    if issubclass(kind, ClassBalancedDataset):
+        thresholds.append(dataset["oversample_thr"])
+        return _add(dataset["dataset"], synthetic, thresholds)
+    if issubclass(kind, (RepeatDataset, MultiImageMixDataset)):
+        dataset["dataset"] = _add(dataset["dataset"], synthetic, thresholds)
+        return dataset
+    if kind in CONCATS and _mixes_images(dataset["datasets"][0]):
+        # Its first part has a pipeline in two halves, which the synthetic images go through too.
+        first = _add(dataset["datasets"][0], synthetic, inner := [])
+        if inner:
+            raise InputError(
+                "--synthetic does not go into a ClassBalancedDataset in a MultiImageMixDataset in "
+                f"a {kind.__name__}: its sampling would change that of the other parts"
+            )
+        dataset["datasets"] = [first, *dataset["datasets"][1:]]
+        return dataset
+    if kind in CONCATS:  # parts that are balanced stay so: the sampler is for the whole
+        return synthetic.union(dataset["datasets"], beside=next(leaves(dataset)))
+    return synthetic.union([dataset], beside=_leaf_of_unknown(dataset, kind))
+
+
+def _leaf_of_unknown(dataset: Any, kind: type) -> Any:
+    """The leaf of a wrapper that a user made; the union stands around that."""
+    if "pipeline" in dataset or not hasattr(kind, "get_data_info"):
+        raise InputError(
+            f"--synthetic does not go into a training set of type {kind.__name__}: expected a "
+            "detection dataset, in a ClassBalancedDataset, RepeatDataset, MultiImageMixDataset or "
+            "ConcatDataset, or in a wrapper with get_data_info and no pipeline of its own"
+        )
+    return next(leaves(dataset))
+
+
+def _mixes_images(dataset: Any) -> bool:
+    return any(issubclass(class_of(node), MultiImageMixDataset) for node in _nodes(dataset))
+
+
+def _nodes(dataset: Any) -> Iterator[Any]:
+    yield dataset
+    for part in parts(dataset):
+        yield from _nodes(part)
+
+
+def _check_leaf(leaf: Mapping[str, Any]) -> None:
+    kind = class_of(leaf)
+    where = f"--synthetic does not go into a training set of type {kind.__name__}"
+    truth = next((what for known, what in OTHER_TRUTH.items() if issubclass(kind, known)), None)
+    if truth is not None:
+        raise InputError(f"{where}: it is annotated with {truth}, synthetic images are not")
+    if not issubclass(kind, BaseDetDataset):
+        raise InputError(f"{where}: expected a subclass of mmdet's BaseDetDataset")
+    if "pipeline" not in leaf:
+        raise InputError(f"{where}: it names no pipeline in the config that synthetic data can use")
+    if leaf.get("proposal_file"):
+        raise InputError(
+            f"{where} with proposal_file: there are no proposals for synthetic images; use a "
+            "detector with a proposal network"
+        )
+
+
+def _check_pipeline(node: Mapping[str, Any]) -> None:
+    for step in _steps(node.get("pipeline") or ()):
+        kind = step.get("type")
+        name = kind.rpartition(".")[2] if isinstance(kind, str) else getattr(kind, "__name__", "")
+        what = OTHER_LOADING.get(name, "semantic maps" if step.get("with_seg") else None)
+        if what is not None:
+            raise InputError(
+                f"--synthetic does not go with a pipeline that loads {what} ({name}): synthetic "
+                "images have boxes and masks alone"
+            )
+
+
+def _steps(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Every transform of a pipeline, those in other transforms as well."""
+    if isinstance(node, Mapping):
+        if "type" in node:
+            yield node
+        for value in node.values():
+            yield from _steps(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _steps(value)
+
+
+def _from_local_disk(pipeline: Any) -> Any:
+    """The pipeline less the remote storage that its loading steps name."""
+    for step in _steps(pipeline):
+        if step.get("backend_args"):
+            step["backend_args"] = None
+    return pipeline
