@@ -1,0 +1,102 @@
+"""An LVIS-format json as detectron2's standard dataset dicts, for any vocabulary.
+
+For LVIS v1 the records are those of detectron2's ``load_lvis_json``; that loader knows LVIS's own
+categories alone and takes category_id - 1 for the label of any other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mf_plugin.data.image_categories import ImageCategories
+from mf_plugin.errors import InputError
+from mf_plugin.lvis.io import MIN_POLYGON_NUMBERS, image_path
+
+XYWH_ABS = 1  # detectron2.structures.BoxMode.XYWH_ABS
+SYNTHETIC = "synthetic"  # key of a record: its image was generated
+
+
+def lvis_records(
+    data: Mapping[str, Any],
+    image_root: str | Path,
+    label_of: Mapping[int, int],
+    *,
+    synthetic: bool = False,
+) -> list[dict[str, Any]]:
+    """One record an image, by ascending image id.
+
+    Args:
+        data: an LVIS annotation json. Masks are polygons, or RLE, which detectron2 reads with
+            ``INPUT.MASK_FORMAT: bitmask`` alone.
+        image_root: folder that the paths in ``coco_url`` start from.
+        label_of: category id -> label.
+        synthetic: marks the records under the key ``synthetic``.
+
+    Raises:
+        InputError: an annotation has an unknown image, category or a broken polygon.
+    """
+    objects: dict[int, list[dict]] = defaultdict(list)
+    for annotation in data["annotations"]:
+        objects[annotation["image_id"]].append(_object(annotation, label_of))
+    images = sorted(data["images"], key=lambda image: image["id"])
+    unknown = objects.keys() - {image["id"] for image in images}
+    if unknown:
+        raise InputError(f"{len(unknown)} image ids of annotations are no image: {min(unknown)}")
+    root = str(image_root).rstrip("/")
+    records = []
+    for image in images:
+        record = {
+            "file_name": f"{root}/{image_path(image)}",
+            "height": image["height"],
+            "width": image["width"],
+            "not_exhaustive_category_ids": image.get("not_exhaustive_category_ids", []),
+            "neg_category_ids": image.get("neg_category_ids", []),
+            "image_id": image["id"],
+            "annotations": objects.get(image["id"], []),
+        }
+        if synthetic:
+            record[SYNTHETIC] = True
+        records.append(record)
+    return records
+
+
+def image_categories(records: Sequence[Mapping[str, Any]]) -> ImageCategories:
+    """The labels in each of N dataset dicts, of our loader or any other."""
+    objects = [record.get("annotations", ()) for record in records]
+    lengths = np.fromiter(map(len, objects), np.int64, len(objects))
+    labels = (found["category_id"] for found in chain.from_iterable(objects))
+    labels = np.fromiter(labels, np.int64, int(lengths.sum()))
+    index = np.repeat(np.arange(len(objects)), lengths)
+    return ImageCategories.from_instances(index, labels, len(objects))
+
+
+def _object(annotation: Mapping[str, Any], label_of: Mapping[int, int]) -> dict[str, Any]:
+    label = label_of.get(annotation["category_id"])
+    if label is None:
+        raise InputError(
+            f"annotation {annotation['id']}: category id {annotation['category_id']!r} is none of "
+            f"the {len(label_of)} known ones"
+        )
+    mask = annotation["segmentation"]
+    if isinstance(mask, list):
+        lengths = [len(polygon) for polygon in mask]
+        if not mask or any(n < MIN_POLYGON_NUMBERS or n % 2 for n in lengths):
+            raise InputError(
+                f"annotation {annotation['id']}: polygons of {lengths} numbers, expected one or "
+                f"more with an even count of at least {MIN_POLYGON_NUMBERS}"
+            )
+    record = {
+        "bbox": annotation["bbox"],
+        "bbox_mode": XYWH_ABS,
+        "category_id": label,
+        "segmentation": mask,
+    }
+    if annotation.get("iscrowd"):
+        record["iscrowd"] = 1
+    return record
