@@ -1,7 +1,10 @@
 """Measure performance, always beside a named peer in the same run.
 
-    python tools/bench.py generation --config configs/generation/minilvis_rare.py --out work_dirs/bench
+    python tools/bench.py generation --config configs/generation/minilvis_rare.py
     python tools/bench.py generation --config configs/generation/minilvis_rare.py --device cuda
+    python tools/bench.py data --out work_dirs/bench
+    python tools/bench.py data --images 5000 --rounds 1 --frameworks mmdet
+    python tools/bench.py eval --out work_dirs/bench
 
 Writes OUT/<name>.json and prints a table. Nothing else should run on the machine meanwhile.
 """
@@ -13,7 +16,9 @@ import dataclasses
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
+from mf_plugin.bench import data, evaluation
 from mf_plugin.cli import run
 
 
@@ -32,15 +37,20 @@ def parse_arguments() -> argparse.Namespace:
     generation.add_argument("--groups", type=int, default=2, help="a round (default: 2)")
     generation.add_argument("--rounds", type=int, default=3, help="(default: 3)")
     generation.add_argument("--out", type=Path, default=Path("work_dirs/bench"))
+    generation.set_defaults(measure=measure_generation)
+    loading = benches.add_parser("data", help="loading LVIS with synthetic data; repeat factors")
+    data.add_arguments(loading)
+    loading.set_defaults(measure=measure_data)
+    comparing = benches.add_parser("eval", help="comparing two runs at LVIS val's size")
+    evaluation.add_arguments(comparing)
+    comparing.set_defaults(measure=measure_evaluation)
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_arguments()
-    from mf_plugin.bench.generation import measure_generation, measure_solver
+def measure_generation(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from mf_plugin.bench import generation
     from mf_plugin.bench.table import generation_table
     from mf_plugin.generation.config import load_generation_config
-    from mf_plugin.lvis.io import write_json_atomic
 
     config = load_generation_config(args.config)
     changes = {
@@ -49,16 +59,32 @@ def main() -> None:
         if getattr(args, name) is not None
     }
     config = dataclasses.replace(config, **changes)
-    result = {
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "generation": measure_generation(
-            config, device=args.device, groups=args.groups, rounds=args.rounds
-        ),
-        "solver": measure_solver(),
-    }
+    measured = generation.measure_generation(
+        config, device=args.device, groups=args.groups, rounds=args.rounds
+    )
+    result = {"generation": measured, "solver": generation.measure_solver()}
+    return result, generation_table(result)
+
+
+def measure_data(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    measured = data.measure(args)
+    return {"data": measured}, data.data_table(measured)
+
+
+def measure_evaluation(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    measured = evaluation.measure(args)
+    return {"eval": measured}, evaluation.evaluation_table(measured)
+
+
+def main() -> None:
+    args = parse_arguments()
+    from mf_plugin.lvis.io import write_json_atomic
+
     args.out.mkdir(parents=True, exist_ok=True)
-    write_json_atomic(args.out / "generation.json", result, indent=1)
-    print(generation_table(result))
+    result, table = args.measure(args)
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    write_json_atomic(args.out / f"{args.bench}.json", {"machine": machine, **result}, indent=1)
+    print(table)
 
 
 if __name__ == "__main__":
