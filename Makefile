@@ -4,13 +4,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := diffusion,mmdet,eval,dev
 
-.PHONY: help setup demo test test-heavy demo-seeds clean
+.PHONY: help setup demo test test-heavy demo-seeds demo-detectors clean
 
 help:
 	@echo "make demo        set up .venv, then go from mini-LVIS to the rare-category AP table"
 	@echo "make test        set up .venv, then run the tests"
 	@echo "make test-heavy  the tests that take minutes each"
 	@echo "make demo-seeds  the demo with seeds 1 to 3 (the table of the README)"
+	@echo "make demo-detectors  the demo with CenterNet2, and both in Detectron2 if it is installed"
 
 setup: $(STAMP)
 
@@ -30,6 +31,11 @@ demo: $(STAMP)
 
 demo-seeds: $(STAMP)
 	$(BIN)/python tools/demo.py --seeds 1 2 3
+
+demo-detectors: $(STAMP)
+	$(BIN)/python tools/demo.py --detector centernet2
+	$(BIN)/python tools/demo.py --framework detectron2
+	$(BIN)/python tools/demo.py --framework detectron2 --detector centernet2
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not heavy"

@@ -2,6 +2,7 @@
 
 python tools/demo.py                 # seed 1: what `make demo` runs
 python tools/demo.py --seeds 1 2 3   # the table of the README
+python tools/demo.py --framework detectron2 --detector centernet2   # another line of it
 
 Every step is a command of this repository, printed before it runs; the two trainings of a seed run
 side by side, a share of the cores each. A step that has finished is not run again; --fresh starts
@@ -23,15 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mf_plugin.cli import run
+from mf_plugin.detectron2.install import require_detectron2
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.report import add_to_report
 from mf_plugin.lvis.io import write_json_atomic
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CONFIGS = {
-    "real": "configs/mmdet/mask-rcnn_r18_fpn_minilvis-demo.py",
-    "mosaicfusion": "configs/mmdet/mask-rcnn_r18_fpn_minilvis-demo_mosaicfusion.py",
-}
+ARMS = {"real": "", "mosaicfusion": "_mosaicfusion"}  # name -> end of its config's name
+SUFFIXES = {"mmdet": ".py", "detectron2": ".yaml"}
+DETECTORS = {"mask-rcnn": "Mask R-CNN", "centernet2": "CenterNet2"}
 GENERATION = "configs/generation/minilvis_rare.py"
 # glibc gives large blocks back to the system after every operation unless told not to, and takes
 # them again page by page
@@ -44,6 +45,33 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What is trained, and where it is measured."""
+
+    framework: str
+    detector: str
+    seeds: list[int]
+    split: str
+
+    def folder(self, out: Path) -> Path:
+        """Where the arms and the report go; MMDetection's Mask R-CNN needs no folder of its own."""
+        name = f"{self.framework}-{self.detector}"
+        return out if name == "mmdet-mask-rcnn" else out / name
+
+    def overrides(self, data: Path) -> list[str]:
+        """The options that move a config to the folder ``data`` and to the split."""
+        moved = self.split != "val"
+        if self.framework == "detectron2":
+            options = ["MOSAICFUSION.DATA_ROOT", str(data)]
+            return options + ["DATASETS.TEST", f"('minilvis-demo_{self.split}',)"] * moved
+        options = ["--cfg-options", f"data_root={data}"]
+        return options + moved * [
+            f"test_dataloader.dataset.ann_file={self.split}/annotations.json",
+            f"test_dataloader.dataset.data_prefix.img={self.split}",
+        ]
+
+
+@dataclass(frozen=True)
 class Step:
     """One command of the demo: its name, why it runs, its arguments, and what it leaves."""
 
@@ -53,7 +81,7 @@ class Step:
     result: Path
 
 
-def plan(out: Path, seeds: list[int], split: str) -> list[list[Step]]:
+def plan(out: Path, choice: Choice) -> list[list[Step]]:
     """The demo's stages up to the predictions; the steps of a stage run at the same time."""
     data, synthetic = out / "data", out / "synthetic"
     data_steps = [
@@ -66,7 +94,7 @@ def plan(out: Path, seeds: list[int], split: str) -> list[list[Step]]:
         )
         for part, why in (
             ("train", "long-tailed, rare categories in one drawing style only"),
-            (split, "drawn in a style that no training sees"),
+            (choice.split, "drawn in a style that no training sees"),
         )
     ]
     generate = Step(
@@ -76,24 +104,19 @@ def plan(out: Path, seeds: list[int], split: str) -> list[list[Step]]:
         synthetic / "dataset.json",
     )
     stages = [*([step] for step in data_steps), [generate]]
-    for seed in seeds:
+    for seed in choice.seeds:
         arms = []
-        for arm, config in CONFIGS.items():
-            work = out / arm / f"seed{seed}"
+        for arm, end in ARMS.items():
+            name = f"{choice.detector}_r18_fpn_minilvis-demo{end}{SUFFIXES[choice.framework]}"
+            work = choice.folder(out) / arm / f"seed{seed}"
             flag = ["--synthetic", str(synthetic)] if arm == "mosaicfusion" else ["--no-synthetic"]
             what = "with the synthetic images" if arm == "mosaicfusion" else "on real images alone"
-            options = [f"data_root={data}"]
-            if split != "val":
-                options += [
-                    f"test_dataloader.dataset.ann_file={split}/annotations.json",
-                    f"test_dataloader.dataset.data_prefix.img={split}",
-                ]
             arms.append(
                 Step(
-                    f"train {arm} seed {seed}",
-                    f"train Mask R-CNN {what}, then predict {split}",
-                    ["tools/train_net.py", "--config", config, *flag, "--seed", str(seed)]
-                    + ["--work-dir", str(work), "--cfg-options", *options],
+                    f"train {work.relative_to(out)}",
+                    f"train {DETECTORS[choice.detector]} {what}, then predict {choice.split}",
+                    ["tools/train_net.py", "--config", f"configs/{choice.framework}/{name}", *flag]
+                    + ["--seed", str(seed), "--work-dir", str(work), *choice.overrides(data)],
                     work / "results.segm.json",
                 )
             )
@@ -101,18 +124,21 @@ def plan(out: Path, seeds: list[int], split: str) -> list[list[Step]]:
     return stages
 
 
-def evaluate(out: Path, seeds: list[int], split: str) -> Step:
+def evaluate(out: Path, choice: Choice) -> Step:
     """The last step: the table."""
+    folder = choice.folder(out)
     runs = []
-    for arm in CONFIGS:
-        for seed in seeds:
-            runs += ["--run", f"{arm}={out / arm / f'seed{seed}' / 'results.segm.json'}"]
+    for arm in ARMS:
+        for seed in choice.seeds:
+            runs += ["--run", f"{arm}={folder / arm / f'seed{seed}' / 'results.segm.json'}"]
+    truth = out / "data" / choice.split / "annotations.json"
+    title = f"Demo: {DETECTORS[choice.detector]} on mini-LVIS"
     return Step(
-        "evaluate",
-        f"compare box and mask AP of both arms on {split}, by frequency group",
-        ["tools/eval_rare.py", "--gt", str(out / "data" / split / "annotations.json"), *runs]
-        + ["--out", str(out / "report"), "--title", "Demo: Mask R-CNN on mini-LVIS"],
-        out / "report" / "report.json",
+        f"evaluate {folder.relative_to(out)}",
+        f"compare box and mask AP of both arms on {choice.split}, by frequency group",
+        ["tools/eval_rare.py", "--gt", str(truth), *runs]
+        + ["--out", str(folder / "report"), "--title", title],
+        folder / "report" / "report.json",
     )
 
 
@@ -195,15 +221,20 @@ def main() -> None:
         default="val",
         help="where to measure: choices are made on minival, tables read off val (default)",
     )
+    parser.add_argument("--framework", choices=tuple(SUFFIXES), default="mmdet")
+    parser.add_argument("--detector", choices=tuple(DETECTORS), default="mask-rcnn")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs made")
     args = parser.parse_args()
 
+    if args.framework == "detectron2":
+        require_detectron2()
     if args.fresh and args.out.exists():
         shutil.rmtree(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
     log, code = Log(args.out / "steps.json"), code_fingerprint()
-    stages = plan(args.out, args.seeds, args.split)
-    stages.append([evaluate(args.out, args.seeds, args.split)])
+    choice = Choice(args.framework, args.detector, args.seeds, args.split)
+    stages = plan(args.out, choice)
+    stages.append([evaluate(args.out, choice)])
     began = time.time()
     for i, stage in enumerate(stages, start=1):
         number = f"{i}/{len(stages)}"
@@ -218,9 +249,10 @@ def main() -> None:
         for name, spent in run_stage(waiting, number).items() if waiting else ():
             log.add(name, fingerprints[name], spent)
     seconds = {step.name: log.steps[step.name]["seconds"] for stage in stages for step in stage}
-    add_to_report(args.out / "report" / "report.json", seconds=seconds)
+    report = choice.folder(args.out) / "report"
+    add_to_report(report / "report.json", seconds=seconds)
     minutes = (time.time() - began) / 60
-    print(f"\n{minutes:.1f} minutes. Report: {args.out / 'report' / 'report.html'}")
+    print(f"\n{minutes:.1f} minutes. Report: {report / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -22,30 +22,54 @@ def arguments_of(step, name: str) -> list[str]:
     return [b for a, b in zip(step.arguments, step.arguments[1:]) if a == name]
 
 
-def test_both_arms_differ_in_the_data_alone(tmp_path):
-    steps = {s.name: s for stage in demo.plan(tmp_path, [1], "val") for s in stage}
-    real, synthetic = steps["train real seed 1"], steps["train mosaicfusion seed 1"]
-    for name in ("--seed", "--cfg-options"):
-        assert arguments_of(real, name) == arguments_of(synthetic, name)
-    assert "--no-synthetic" in real.arguments
-    assert arguments_of(synthetic, "--synthetic") == [str(tmp_path / "synthetic")]
+def choose(framework="mmdet", detector="mask-rcnn", seeds=(1,), split="val"):
+    return demo.Choice(framework, detector, list(seeds), split)
 
 
-def test_every_command_names_files_that_exist(tmp_path):
-    stages = [*demo.plan(tmp_path, [1], "val"), [demo.evaluate(tmp_path, [1], "val")]]
+ALL = [choose(f, d) for f in ("mmdet", "detectron2") for d in ("mask-rcnn", "centernet2")]
+
+
+@pytest.mark.parametrize("choice", ALL)
+def test_both_arms_differ_in_the_data_alone(tmp_path, choice):
+    steps = demo.plan(tmp_path, choice)[-1]
+    real, synthetic = (step.arguments for step in steps)
+    assert "--no-synthetic" in real
+    assert arguments_of(steps[1], "--synthetic") == [str(tmp_path / "synthetic")]
+    (config,), other = (arguments_of(step, "--config") for step in steps)
+    assert other == [config.replace("-demo.", "-demo_mosaicfusion.")]
+    kept = [a for a in real if a not in ("--no-synthetic", config, str(steps[0].result.parent))]
+    own = ("--synthetic", str(tmp_path / "synthetic"), *other, str(steps[1].result.parent))
+    assert kept == [a for a in synthetic if a not in own]
+
+
+@pytest.mark.parametrize("choice", ALL)
+def test_every_command_names_files_that_exist(tmp_path, choice):
+    stages = [*demo.plan(tmp_path, choice), [demo.evaluate(tmp_path, choice)]]
     for step in sum(stages, []):
         files = [step.arguments[0], *arguments_of(step, "--config")]
         assert all((PATH.parents[1] / f).is_file() for f in files), step.name
 
 
-def test_val_is_not_built_while_choices_are_made_on_minival(tmp_path):
-    text = " ".join(" ".join(s.arguments) for s in sum(demo.plan(tmp_path, [1], "minival"), []))
+def test_no_two_detectors_share_a_folder(tmp_path):
+    folders = {demo.evaluate(tmp_path, choice).result.parent for choice in ALL}
+    assert len(folders) == 4
+    assert choose().folder(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("framework", ["mmdet", "detectron2"])
+def test_val_is_not_built_while_choices_are_made_on_minival(tmp_path, framework):
+    stages = demo.plan(tmp_path, choose(framework, split="minival"))
+    text = " ".join(" ".join(s.arguments) for s in sum(stages, []))
     assert "--split minival" in text and "--split val" not in text
-    assert "test_dataloader.dataset.ann_file=minival/annotations.json" in text
+    moved = {
+        "mmdet": "test_dataloader.dataset.ann_file=minival/annotations.json",
+        "detectron2": "DATASETS.TEST ('minilvis-demo_minival',)",
+    }
+    assert moved[framework] in text
 
 
 def test_seeds_of_one_arm_are_runs_of_one_name(tmp_path):
-    runs = arguments_of(demo.evaluate(tmp_path, [1, 2], "val"), "--run")
+    runs = arguments_of(demo.evaluate(tmp_path, choose(seeds=(1, 2))), "--run")
     assert [r.split("=")[0] for r in runs] == ["real", "real", "mosaicfusion", "mosaicfusion"]
 
 
