@@ -132,6 +132,8 @@ def evaluate(out: Path, choice: Choice) -> Step:
         for seed in choice.seeds:
             runs += ["--run", f"{arm}={folder / arm / f'seed{seed}' / 'results.segm.json'}"]
     truth = out / "data" / choice.split / "annotations.json"
+    runs += ["--train", str(out / "data/train/annotations.json")]  # counts beside each gain
+    runs += ["--synthetic", f"mosaicfusion={out / 'synthetic'}"]
     title = f"Demo: {DETECTORS[choice.detector]} on mini-LVIS"
     return Step(
         f"evaluate {folder.relative_to(out)}",
