@@ -53,8 +53,10 @@ def make_images(args: argparse.Namespace, categories: list[dict]) -> tuple[np.nd
         for k, n in batch:
             rng = np.random.default_rng([args.seed, categories[k]["id"], n])
             background = args.backgrounds[rng.integers(len(args.backgrounds))]
-            prompts.append(build_prompt(vocabulary[k], args.template, background).text)
             seed = int(rng.integers(2**31))
+            style = args.styles[rng.integers(len(args.styles))]
+            prompt = build_prompt(vocabulary[k], args.template, background, style=style)
+            prompts.append(prompt.text)
             generators.append(torch.Generator("cpu").manual_seed(seed))
         made = pipeline(
             prompts,
@@ -83,6 +85,9 @@ def main() -> None:
     parser.add_argument("--template", default=TEMPLATE, help="default: %(default)r")
     parser.add_argument(
         "--backgrounds", nargs="+", default=BACKGROUNDS, help="words of {background}; default: all"
+    )
+    parser.add_argument(
+        "--styles", nargs="+", default=[""], help="words of {style}; default: none"
     )
     parser.add_argument("--steps", type=int, default=30, help="sampler steps; default: %(default)s")
     parser.add_argument("--guidance", type=float, default=4.0, help="default: %(default)s")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mf_plugin
 from mf_plugin.errors import InputError
@@ -30,6 +30,7 @@ from mf_plugin.mosaic.sam import SamRefineConfig
 REJECT_POLICIES = ("region", "image")
 DTYPES = ("fp32", "bf16", "fp16")
 _PACKAGE = Path(mf_plugin.__file__).resolve().parent
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,11 @@ class GenerationConfig:
         multiple: every region edge is a multiple of it, in pixels; itself a multiple of the VAE's
             factor.
         scheduler: name of a diffusers scheduler; None is the checkpoint's own.
-        template: prompt with {name}, {definition} and {background}.
+        template: prompt with {name}, {definition}, {background} and {style}.
         synonyms: whether the word for {name} is drawn uniformly from the category's name and its
             synonyms; else it is the name (published).
-        backgrounds: words for {background}, one drawn uniformly for each region.
+        backgrounds, styles: words for {background} and {style}, one of each drawn uniformly for
+            each region.
         sam: Segment Anything, which redraws each mask from its box; None: it does not.
         clip: CLIP, which rejects objects that do not look like their prompt; None: it does not.
             Either runs beside the U-Net, on its device, and masks are then made between groups.
@@ -119,6 +121,7 @@ class GenerationConfig:
     template: str = "a photo of a single {name}, {definition}"
     synonyms: bool = False
     backgrounds: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     sam: SamRefineConfig | None = None
@@ -143,12 +146,9 @@ class GenerationConfig:
         _expect(self, "reject", self.reject in REJECT_POLICIES, f"one of {REJECT_POLICIES}")
         _expect(self, "main_categories", _is_names(self.main_categories), "a tuple of names")
         _expect(self, "other_categories", _is_names(self.other_categories), "a tuple of names")
-        _expect(
-            self,
-            "backgrounds",
-            "{background}" not in self.template or bool(self.backgrounds),
-            "words for the template's {background}",
-        )
+        for name in ("background", "style"):
+            given = f"{{{name}}}" not in self.template or bool(getattr(self, f"{name}s"))
+            _expect(self, f"{name}s", given, f"words for the template's {{{name}}}")
         for name in ("canvas", "region_size"):
             size = getattr(self, name)
             _expect(self, name, size is None or _is_pair(size), "(height, width) in whole pixels")
@@ -177,25 +177,37 @@ class GenerationConfig:
 
 
 def load_generation_config(path: str | Path) -> GenerationConfig:
-    """Run a config file and return its ``config``. Files beside it can be imported by their name.
+    """Run a config file and return its ``config``; see `load_config_file`."""
+    return load_config_file(path, GenerationConfig)
+
+
+def load_config_file(path: str | Path, kind: type[T]) -> T:
+    """Run a Python file and return its ``config``.
+
+    Files beside it, or one folder above, can be imported by their name.
+
+    Args:
+        path: the file.
+        kind: what its ``config`` has to be.
 
     Raises:
-        InputError: no such file, it does not run, or it defines no ``config``.
+        InputError: no such file, it does not run, or it defines no ``config`` of that kind.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"config {path}: no such file")
+    folder = path.resolve().parent
     try:
-        with _importing_from(path.resolve().parent):
+        with _importing_from(folder, folder.parent):
             names = runpy.run_path(str(path))
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"config {path} does not run: {type(error).__name__}: {error}") from error
     config = names.get("config")
-    if not isinstance(config, GenerationConfig):
+    if not isinstance(config, kind):
         raise InputError(
-            f"config {path}: expected `config = GenerationConfig(...)`, "
+            f"config {path}: expected `config = {kind.__name__}(...)`, "
             f"found {type(config).__name__}"
         )
     return config
@@ -237,15 +249,17 @@ def _jsonable(value: object) -> str:
 
 
 @contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """Let a config import its neighbours, and leave no trace of them in ``sys.modules``."""
+def _importing_from(*folders: Path) -> Iterator[None]:
+    """Let a config import its neighbours, the first folder's before the next one's, and leave no
+    trace of them in ``sys.modules``."""
     before = set(sys.modules)
-    sys.path.insert(0, str(folder))
+    sys.path[:0] = map(str, folders)
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        for folder in folders:
+            sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None)
-            if origin and Path(origin).parent == folder:
+            if origin and Path(origin).parent in folders:
                 del sys.modules[name]

@@ -144,9 +144,13 @@ class Plan:
         backgrounds = [words[i] for i in rng.integers(len(words), size=num_regions)]
         names = [possible_names(category, config) for category in categories]
         names = [choices[rng.integers(len(choices))] for choices in names]
+        words = config.styles or ("",)
+        styles = [words[i] for i in rng.integers(len(words), size=num_regions)]
         prompts = tuple(
-            build_prompt(category, config.template, background, name)
-            for category, background, name in zip(categories, backgrounds, names, strict=True)
+            build_prompt(category, config.template, background, name, style)
+            for category, background, name, style in zip(
+                categories, backgrounds, names, styles, strict=True
+            )
         )
         return Canvas(index, seed, main_region, tuple(categories), prompts)
 

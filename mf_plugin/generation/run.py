@@ -218,10 +218,10 @@ def load_pipeline(plan: Plan, device: str) -> MosaicPipeline:
             f"multiple is {config.multiple}; expected a multiple of {pipeline.vae_factor}, "
             f"the VAE factor of {config.model}: regions must be divisible by it"
         )
-    longest = max(config.backgrounds, key=len, default="")
+    background, style = (max(w, key=len, default="") for w in (config.backgrounds, config.styles))
     for category in dict.fromkeys(plan.main + plan.others):
         for name in possible_names(category, config):
-            prompt = build_prompt(category, config.template, longest, name)
+            prompt = build_prompt(category, config.template, background, name, style)
             subject_tokens(pipeline.tokenizer, prompt)
     return pipeline
 

@@ -17,7 +17,7 @@ from mf_plugin.errors import InputError
 if TYPE_CHECKING:
     from mf_plugin.vocabulary import Category
 
-_WORDS = ("name", "definition", "background")
+_WORDS = ("name", "definition", "background", "style")
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,18 @@ class Prompt:
 
 
 def build_prompt(
-    category: Category, template: str, background: str = "", name: str | None = None
+    category: Category,
+    template: str,
+    background: str = "",
+    name: str | None = None,
+    style: str = "",
 ) -> Prompt:
     """Fill in a template such as ``"a photo of a single {name}, {definition}"``.
 
     Args:
         category: gives {name}, the subject, and {definition}.
-        template: contains {name} once; {definition} and {background} are free to use.
-        background: gives {background}.
+        template: contains {name} once; {definition}, {background} and {style} are free to use.
+        background, style: give {background} and {style}.
         name: the word for {name}, such as one of ``category.clean_names``; None is the clean name.
 
     Returns:
@@ -61,7 +65,8 @@ def build_prompt(
             f"template {template!r}: expected {{name}} once, found {fields.count('name')}"
         )
     name = category.clean_name if name is None else name.strip()
-    values = dict(zip(_WORDS, (name, category.definition.strip(), background.strip())))
+    words = (name, category.definition.strip(), background.strip(), style.strip())
+    values = dict(zip(_WORDS, words, strict=True))
     if not values["name"]:
         raise InputError(f"category {category.id} has the name {category.name!r}; expected words")
 

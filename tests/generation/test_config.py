@@ -43,6 +43,7 @@ from mf_plugin.generation.filters import FilterConfig
         ({"main_categories": "r"}, "main_categories is 'r'; expected a tuple of names"),
         ({"other_categories": ()}, "other_categories is ()"),
         ({"backgrounds": ()}, "backgrounds is (); expected words for the template's {background}"),
+        ({"template": "a {name}, {style}"}, "styles is (); expected words for the template's {style}"),
     ],
 )
 def test_a_number_out_of_range_is_named(make_config, changes, message):

@@ -122,6 +122,19 @@ def test_synonyms_are_drawn_uniformly(make_config):
         assert all(prompt.subject == (2, len(prompt.text)) for prompt in canvas.prompts)
 
 
+def test_styles_are_drawn_uniformly_and_change_nothing_else(make_config, vocabulary):
+    plain = make_plan(make_config(num_images=100, template="a {name}, {background}"), vocabulary)
+    changes = dict(template="a {name}, {background}, {style}", styles=("flat", "bold"))
+    styled = make_plan(make_config(num_images=100, **changes), vocabulary)
+    texts = [
+        [p.text for g in plan.groups for c in g.canvases for p in c.prompts]
+        for plan in (plain, styled)
+    ]
+    assert [text.rsplit(", ", 1)[0] for text in texts[1]] == texts[0]
+    words = Counter(text.rsplit(", ", 1)[1] for text in texts[1])
+    assert set(words) == {"flat", "bold"} and min(words.values()) > 0.4 * len(texts[0])
+
+
 def test_a_round_is_numbered_on(make_config, vocabulary):
     plan = make_plan(make_config(num_images=5), vocabulary)
     bath_towel, cat = plan.main

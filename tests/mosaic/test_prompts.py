@@ -94,7 +94,7 @@ def test_a_synonym_of_no_words_is_named():
 @pytest.mark.parametrize(
     "template, message",
     [
-        ("a {colour} {name}", r"has \{colour\}; expected name, definition, background"),
+        ("a {colour} {name}", r"has \{colour\}; expected name, definition, background, style"),
         ("a photo", r"expected \{name\} once, found 0"),
         ("{name} {name}", r"expected \{name\} once, found 2"),
         ("a {name", "template 'a {name'"),

@@ -22,7 +22,10 @@ class TinySDConfig:
         images: number of composed images whose latents are computed once.
         rare_weight: how many times more images a rare category gets than another.
         backgrounds: words of mf_plugin.lvis.backgrounds that the compositions use.
-        captions: templates with their share; ``{name}``, ``{definition}``, ``{background}``.
+        styles: words that captions have for the training styles, in the order of `TRAIN_STYLES`:
+            where a caption does not say which of its guises a category has, guidance mixes them.
+        captions: templates with their share; ``{name}``, ``{definition}``, ``{background}``,
+            ``{style}``.
         *_cycles: (steps, learning-rate factor) of each cycle of a stage. A cycle warms up linearly,
             holds, and falls linearly to zero over its last ``decay``.
         empty_caption: share of empty captions, for classifier-free guidance.
@@ -36,6 +39,7 @@ class TinySDConfig:
     images: int = 24_000
     rare_weight: float = 2.0
     backgrounds: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
     captions: tuple[tuple[str, float], ...] = ()
     empty_caption: float = 0.1
     # tokenizer and text encoder

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,31 +18,45 @@ from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
 from mf_plugin.vocabulary import Category, Vocabulary
 
 
+class Drawn(NamedTuple):
+    """A composition: the picture, and what it shows, as indices."""
+
+    image: np.ndarray  # uint8[H, W, 3]
+    category: int
+    background: int
+    style: int
+
+
 @dataclass(frozen=True)
 class Corpus:
     """The model's categories and their sprites in the training styles, and nothing else.
 
-    ``sprites[c]`` lists category c's pictures, uint8[h, w, 4]; ``weights[c]`` its share.
+    ``sprites[c]`` lists category c's pictures, (style index, uint8[h, w, 4]); ``weights[c]`` is its
+    share.
     """
 
     categories: tuple[Category, ...]
     backgrounds: tuple[str, ...]
-    sprites: tuple[tuple[np.ndarray, ...], ...]
+    sprites: tuple[tuple[tuple[int, np.ndarray], ...], ...]
     weights: np.ndarray
 
-    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
-        """One composition: (image uint8[H, W, 3], category index, background index)."""
+    def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> Drawn:
+        """One composition, H x W pixels."""
         c = int(rng.choice(len(self.categories), p=self.weights))
-        sprite = self.sprites[c][int(rng.integers(len(self.sprites[c])))]
+        style, sprite = self.sprites[c][int(rng.integers(len(self.sprites[c])))]
         image, _, word = compose_single(rng, sprite, size, self.backgrounds)
-        return image, c, self.backgrounds.index(word)
+        return Drawn(image, c, self.backgrounds.index(word), style)
 
 
 def load_corpus(config: TinySDConfig) -> Corpus:
     categories = tuple(Vocabulary.from_categories(preset_categories(config.preset)))
     by_key = load_sprites(TRAIN_STYLES, [c.id for c in categories])
     sprites = tuple(
-        tuple(by_key[c.id, style] for style in TRAIN_STYLES if (c.id, style) in by_key)
+        tuple(
+            (index, by_key[c.id, style])
+            for index, style in enumerate(TRAIN_STYLES)
+            if (c.id, style) in by_key
+        )
         for c in categories
     )
     weights = np.array([config.rare_weight if c.frequency == "r" else 1.0 for c in categories])
@@ -53,12 +68,16 @@ def tokenizer_corpus(config: TinySDConfig) -> Iterator[str]:
     for category in Vocabulary.from_categories(table_categories()):
         for template, _ in config.captions:
             for background in BACKGROUNDS:
-                yield fill_caption(template, category, background)
+                for style in config.styles if "{style}" in template else ("",):
+                    yield fill_caption(template, category, background, style)
 
 
-def fill_caption(template: str, category: Category, background: str) -> str:
+def fill_caption(template: str, category: Category, background: str, style: str) -> str:
     return template.format(
-        name=category.clean_name, definition=category.definition, background=background
+        name=category.clean_name,
+        definition=category.definition,
+        background=background,
+        style=style,
     )
 
 
@@ -66,27 +85,32 @@ class Captions:
     """Token ids of every caption, drawn by the shares of the templates."""
 
     def __init__(self, tokenizer, categories: tuple[Category, ...], config: TinySDConfig):
+        styles = config.styles or ("",) * len(TRAIN_STYLES)
         texts = [
-            fill_caption(template, category, background)
+            fill_caption(template, category, background, style)
             for template, _ in config.captions
             for category in categories
             for background in config.backgrounds
+            for style in styles
         ]
         encoded = tokenizer(
             texts + [""], padding="max_length", max_length=config.max_tokens, truncation=True
         )["input_ids"]
         ids = np.array(encoded, np.int64)
-        shape = (len(config.captions), len(categories), len(config.backgrounds), config.max_tokens)
-        self.ids = ids[:-1].reshape(shape)
+        shape = (len(config.captions), len(categories), len(config.backgrounds), len(styles))
+        self.ids = ids[:-1].reshape(*shape, config.max_tokens)
         self.empty = ids[-1]
         self.shares = np.array([share for _, share in config.captions])
         self.shares = self.shares / self.shares.sum()
         self.empty_share = config.empty_caption
 
-    def draw(self, rng: np.random.Generator, c: np.ndarray, background: np.ndarray) -> np.ndarray:
-        """Token ids int64[N, max_tokens] for images of categories c[N] on backgrounds[N]."""
+    def draw(
+        self, rng: np.random.Generator, c: np.ndarray, background: np.ndarray, style: np.ndarray
+    ) -> np.ndarray:
+        """Token ids int64[N, max_tokens] for images of categories c[N] on background[N] in
+        style[N]."""
         template = rng.choice(len(self.shares), size=len(c), p=self.shares)
-        ids = self.ids[template, c, background]
+        ids = self.ids[template, c, background, style]
         return np.where((rng.random(len(c)) < self.empty_share)[:, None], self.empty, ids)
 
 

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 300
 _VAE, _LATENTS, _UNET, _DECODER = range(4)
+_SHOWN = ("categories", "backgrounds", "styles")  # what stands beside the latents
 
 
 def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> Path:
@@ -148,11 +149,13 @@ def _total(cycles: tuple[tuple[int, float], ...]) -> int:
 
 
 def _compose_batch(torch, corpus: Corpus, rng, size, count: int, device: str):
-    """(images float32[N, 3, H, W] in [-1, 1], category indices[N], background indices[N])."""
+    """Images float32[N, 3, H, W] in [-1, 1], and {"categories", "backgrounds", "styles"}: indices[N].
+    """
     drawn = [corpus.draw(rng, size) for _ in range(count)]
-    images = torch.from_numpy(np.stack([d[0] for d in drawn])).to(device)
+    images = torch.from_numpy(np.stack([d.image for d in drawn])).to(device)
     images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
-    return images, np.array([d[1] for d in drawn]), np.array([d[2] for d in drawn])
+    shown = zip(_SHOWN, zip(*(d[1:] for d in drawn), strict=True), strict=True)
+    return images, {what: np.array(indices) for what, indices in shown}
 
 
 def _reconstruction_loss(torch, decoded, images):
@@ -170,7 +173,7 @@ def _train_vae(torch, config, corpus, vae, work, device) -> None:
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, _VAE, step))
-        images, _, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
+        images, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
         posterior = vae.encode(images).latent_dist
         decoded = vae.decode(posterior.sample(generator)).sample
@@ -193,7 +196,7 @@ def _train_decoder(torch, config, corpus, vae, work, device) -> None:
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, _DECODER, step))
-        images, _, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
+        images, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
         with torch.no_grad():
             mean = vae.encode(images).latent_dist.mean
@@ -216,26 +219,25 @@ def _encode(torch, config, corpus, vae, work, device) -> dict:
         arrays: dict[str, np.ndarray] = {}
         with tqdm(total=sum(n for _, n in counts), desc="latents", unit="image") as bar:
             for b, (size, count) in enumerate(counts):
-                latents, categories, backgrounds = [], [], []
+                latents, shown = [], []
                 for first in range(0, count, 64):
                     rng = np.random.default_rng((config.seed, _LATENTS, b, first))
                     n = min(64, count - first)
-                    images, c, word = _compose_batch(torch, corpus, rng, size, n, device)
+                    images, indices = _compose_batch(torch, corpus, rng, size, n, device)
                     with torch.no_grad():
                         mean = vae.encode(images).latent_dist.mean
                     latents.append(mean.cpu().numpy().astype(np.float16))
-                    categories.append(c)
-                    backgrounds.append(word)
+                    shown.append(indices)
                     bar.update(n)
                 arrays[f"latents{b}"] = np.concatenate(latents)
-                arrays[f"categories{b}"] = np.concatenate(categories)
-                arrays[f"backgrounds{b}"] = np.concatenate(backgrounds)
+                for what in _SHOWN:
+                    arrays[f"{what}{b}"] = np.concatenate([indices[what] for indices in shown])
         temporary = work / "latents.tmp.npz"
         np.savez(temporary, **arrays)
         temporary.replace(path)
     with np.load(path) as saved:
         shapes = [
-            tuple(saved[f"{key}{b}"] for key in ("latents", "categories", "backgrounds"))
+            tuple(saved[f"{what}{b}"] for what in ("latents", *_SHOWN))
             for b in range(len(counts))
         ]
     deviation = np.sqrt(np.mean([s[0].astype(np.float32).var() for s in shapes]))
@@ -258,9 +260,9 @@ def _train_unet(torch, config, latents, captions, text_encoder, unet, work, devi
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, _UNET, step))
         # 1. A batch of one region shape, and captions for it
-        z, categories, backgrounds = shapes[rng.choice(len(shapes), p=shares / shares.sum())]
+        z, *shown = shapes[rng.choice(len(shapes), p=shares / shares.sum())]
         chosen = rng.integers(len(z), size=config.unet_batch)
-        ids = captions.draw(rng, categories[chosen], backgrounds[chosen])
+        ids = captions.draw(rng, *(indices[chosen] for indices in shown))
         clean = torch.from_numpy(z[chosen].astype(np.float32) * np.float32(scale)).to(device)
         # 2. Noise at stratified time steps
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))

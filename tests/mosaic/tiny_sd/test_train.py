@@ -117,9 +117,28 @@ def test_captions_follow_their_shares(config):
     tokenizer = components.train_tokenizer(data.tokenizer_corpus(config), config)
     corpus = data.load_corpus(config)
     captions = data.Captions(tokenizer, corpus.categories, config)
-    drawn = captions.draw(np.random.default_rng(0), np.zeros(2000, int), np.zeros(2000, int))
+    zeros = np.zeros(2000, int)
+    drawn = captions.draw(np.random.default_rng(0), zeros, zeros, zeros)
     empty = (drawn == captions.empty).all(axis=1).mean()
     assert empty == pytest.approx(0.5, abs=0.05)
+
+
+def test_captions_name_the_style_of_the_picture(config):
+    config = dataclasses.replace(
+        config, captions=(("{name}, {style}", 1.0),), styles=("glossy", "flat", "soft", "bold", "paper"),
+        empty_caption=0.0,
+    )  # fmt: skip
+    tokenizer = components.train_tokenizer(data.tokenizer_corpus(config), config)
+    corpus = data.load_corpus(config)
+    captions = data.Captions(tokenizer, corpus.categories, config)
+    rng = np.random.default_rng(0)
+    drawn = corpus.draw(rng, (16, 16))
+    sprites = dict(corpus.sprites[drawn.category])
+    assert drawn.style in sprites and len(sprites) == 5
+    one = [np.array([index]) for index in drawn[1:]]
+    text = tokenizer.decode(captions.draw(rng, *one)[0], skip_special_tokens=True)
+    name = corpus.categories[drawn.category].clean_name
+    assert text.strip() == f"{name}, {config.styles[drawn.style]}".replace(", ", " , ")
 
 
 def test_rare_categories_get_their_weight(config):
