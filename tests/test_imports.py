@@ -26,6 +26,7 @@ ROOMS = [
     {"evaluation"},
     {"mmdet", "detectron2"},
     {"bench"},
+    {"benchmark"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 

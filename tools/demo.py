@@ -14,15 +14,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from mf_plugin.benchmark.fingerprint import hash_files
+from mf_plugin.benchmark.processes import start, stop
 from mf_plugin.cli import run
 from mf_plugin.detectron2.install import require_detectron2
 from mf_plugin.errors import InputError
@@ -34,14 +34,6 @@ ARMS = {"real": "", "mosaicfusion": "_mosaicfusion"}  # name -> end of its confi
 SUFFIXES = {"mmdet": ".py", "detectron2": ".yaml"}
 DETECTORS = {"mask-rcnn": "Mask R-CNN", "centernet2": "CenterNet2"}
 GENERATION = "configs/generation/minilvis_rare.py"
-# glibc gives large blocks back to the system after every operation unless told not to, and takes
-# them again page by page
-ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
-    "MALLOC_TOP_PAD_": str(256 << 20),
-    "PYTHONWARNINGS": "ignore",
-}
 
 
 @dataclass(frozen=True)
@@ -167,13 +159,7 @@ class Log:
 
 def code_fingerprint() -> str:
     """Hash of everything that the results depend on: code, configs, assets."""
-    digest = hashlib.sha256()
-    for folder in ("mf_plugin", "configs", "tools"):
-        for path in sorted((REPOSITORY / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(path.relative_to(REPOSITORY).as_posix().encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return hash_files(REPOSITORY, ("mf_plugin", "configs", "tools"))
 
 
 def run_stage(steps: list[Step], number: str) -> dict[str, float]:
@@ -184,15 +170,12 @@ def run_stage(steps: list[Step], number: str) -> dict[str, float]:
     """
     for step in steps:
         sys.stderr.write(f"\n[{number}] {step.why}\n    python {shlex.join(step.arguments)}\n")
-    threads = max(1, (os.cpu_count() or 1) // len(steps))
     began, seconds = time.time(), {}
     running = {}
     for position, step in enumerate(steps):
-        shared = {"OMP_NUM_THREADS": str(threads), "TQDM_POSITION": str(position)}
-        running[step.name] = subprocess.Popen(
-            [sys.executable, *step.arguments],
-            cwd=REPOSITORY,
-            env={**ENVIRONMENT, **(shared if len(steps) > 1 else {}), **os.environ},
+        bars = {"TQDM_POSITION": str(position)} if len(steps) > 1 else {}
+        running[step.name] = start(
+            step.arguments, REPOSITORY, jobs=len(steps), environment=bars
         )
     try:
         while running:
@@ -206,8 +189,7 @@ def run_stage(steps: list[Step], number: str) -> dict[str, float]:
                 del running[name]
     finally:
         for process in running.values():
-            process.terminate()
-            process.wait()
+            stop(process)
     return seconds
 
 

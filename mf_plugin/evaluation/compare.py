@@ -13,7 +13,7 @@ Shapes: B draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,9 +135,7 @@ def compare_runs(
         "seeds": {n: len(scores[n]) for n in names},
     }
     base = names[0]
-    seed_draws = {
-        n: rng.integers(n, size=(num_bootstrap, n)) for n in sorted(set(report["seeds"].values()))
-    }
+    seed_draws = draw_seeds(rng, num_bootstrap, report["seeds"].values())
     report["delta"] = {
         n: {t: _difference(report["runs"][n][t], report["runs"][base][t]) for t in iou_types}
         for n in names[1:]
@@ -278,23 +276,49 @@ def _intervals(
     """Centred percentile intervals; runs with equally many seeds share their seed draws."""
     if not all(iou_type in s for s in run + base):
         return dict.fromkeys(BOOTSTRAP_METRICS)
-    intervals: dict[str, list[float] | None] = {}
-    tail = 50 * (1 - CONFIDENCE)
-    for metric in BOOTSTRAP_METRICS:
-        difference = _drawn_mean(run, iou_type, metric, seed_draws) - _drawn_mean(
-            base, iou_type, metric, seed_draws
+    return {
+        metric: difference_interval(
+            np.stack([s[iou_type][metric] for s in run], 1),
+            np.stack([s[iou_type][metric] for s in base], 1),
+            seed_draws,
+            delta[metric],
         )
-        difference = difference[~np.isnan(difference)]
-        if not len(difference) or delta[metric] is None:
-            intervals[metric] = None
-            continue
-        centred = difference - difference.mean() + delta[metric]
-        intervals[metric] = [float(b) for b in np.percentile(centred, [tail, 100 - tail])]
-    return intervals
+        for metric in BOOTSTRAP_METRICS
+    }
 
 
-def _drawn_mean(
-    seeds: list[dict], iou_type: str, metric: str, seed_draws: dict[int, np.ndarray]
-) -> np.ndarray:
-    values = np.stack([s[iou_type][metric] for s in seeds], 1)  # [B, seeds]
-    return np.take_along_axis(values, seed_draws[len(seeds)], axis=1).mean(1)
+def draw_seeds(
+    rng: np.random.Generator, num_draws: int, numbers: Iterable[int]
+) -> dict[int, np.ndarray]:
+    """For each number n of seeds, int64[B, n]: the seeds that each draw takes, with repeats."""
+    return {n: rng.integers(n, size=(num_draws, n)) for n in sorted(set(numbers))}
+
+
+def difference_interval(
+    run: np.ndarray,
+    base: np.ndarray,
+    seed_draws: Mapping[int, np.ndarray],
+    delta: float | None,
+) -> list[float] | None:
+    """95 % interval of the difference of two runs' means over seeds, centred on the measured one.
+
+    Args:
+        run, base: a metric under the same B draws of images: float64[B, seeds] in percent.
+        seed_draws: of `draw_seeds`, for the numbers of seeds of both.
+        delta: the measured difference.
+
+    Returns:
+        [low, high]; None without a measured difference, or where no draw has both.
+    """
+    difference = drawn_mean(run, seed_draws) - drawn_mean(base, seed_draws)
+    difference = difference[~np.isnan(difference)]
+    if not len(difference) or delta is None:
+        return None
+    tail = 50 * (1 - CONFIDENCE)
+    centred = difference - difference.mean() + delta
+    return [float(b) for b in np.percentile(centred, [tail, 100 - tail])]
+
+
+def drawn_mean(values: np.ndarray, seed_draws: Mapping[int, np.ndarray]) -> np.ndarray:
+    """float64[B]: the mean over the seeds that each draw takes, of values[B, seeds]."""
+    return np.take_along_axis(values, seed_draws[values.shape[1]], axis=1).mean(1)

@@ -17,18 +17,10 @@ then evaluated on about 45 % of the images.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
-import shutil
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
-from filelock import FileLock
-from pycocotools import mask as mask_utils
 from tqdm import tqdm
 
 from mf_plugin.errors import InputError
@@ -40,8 +32,16 @@ from mf_plugin.lvis.compose import (
     compose_image,
     compose_single,
 )
-from mf_plugin.lvis.io import write_json_atomic
-from mf_plugin.lvis.polygons import mask_to_polygons
+from mf_plugin.lvis.minilvis_files import (
+    VERSION,
+    annotation_of,
+    build_once,
+    fingerprint,
+    with_counts,
+    write_annotations,
+    write_image,
+    write_provenance,
+)
 from mf_plugin.lvis.sprites import (
     MINIVAL_STYLES,
     TRAIN_STYLES,
@@ -63,7 +63,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of the rules below; another version is another data set
 SPLITS: dict[str, tuple[str, ...]] = {
     "train": TRAIN_STYLES,
     "minival": MINIVAL_STYLES,
@@ -79,7 +78,6 @@ HELD_OUT_NEGATIVES = 0.4  # of the absent categories
 MAX_OBJECTS = 8
 TWIN = 0.22  # probability of a second object of a category, and of a third given a second
 ATTEMPTS = 40  # to compose an image in which every planned category can be seen
-JPEG_QUALITY = 92
 GENERATOR = "mini-LVIS"
 
 
@@ -121,51 +119,11 @@ def build_split(
         "seed": seed,
         "num_images": num_images,
         "size": list(size),
-        "sprites_sha256": _fingerprint(sprites),
+        "sprites_sha256": fingerprint(sprites),
     }
-    out = Path(out).absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.with_name(f".{out.name}.lock")):
-        if _is_built(out, parameters):
-            logger.info("%s: mini-LVIS %s is there already", out, split)
-            return out
-        partial = out.with_name(f".{out.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # images this small lose more to waiting than they gain
-        try:
-            (partial / "images").mkdir(parents=True)
-            _build(partial, parameters, categories, sprites)
-            os.replace(partial, out)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        finally:
-            cv2.setNumThreads(threads)
-    return out
-
-
-def _is_built(out: Path, parameters: dict) -> bool:
-    if not out.exists():
-        return False
-    if not out.is_dir():
-        raise InputError(f"{out} is a file: expected a folder to build in")
-    try:
-        found = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
-        known = found["parameters"] if found["generator"] == GENERATOR else None
-    except (OSError, ValueError, KeyError, TypeError):
-        known = None
-    if known is None:
-        if any(out.iterdir()):
-            raise InputError(f"{out} is not empty and no mini-LVIS: expected a new or empty folder")
-        return False
-    for key, value in parameters.items():
-        if known.get(key) != value:
-            raise InputError(
-                f"{out} holds mini-LVIS with {key} {known.get(key)}, asked for {value}: "
-                "take another folder or delete this one"
-            )
-    return True
+    return build_once(
+        out, GENERATOR, parameters, lambda folder: _build(folder, parameters, categories, sprites)
+    )
 
 
 def _split_sprites(
@@ -187,16 +145,6 @@ def _split_sprites(
         if drawn:
             sprites[category_id] = {s: loaded[category_id, s] for s in drawn}
     return sprites
-
-
-def _fingerprint(sprites: Mapping[int, Mapping[str, np.ndarray]]) -> str:
-    digest = hashlib.sha256()
-    for category_id in sorted(sprites):
-        for style in sorted(sprites[category_id]):
-            sprite = sprites[category_id][style]
-            digest.update(f"{category_id} {style} {sprite.shape}".encode())
-            digest.update(sprite.tobytes())
-    return digest.hexdigest()
 
 
 def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict) -> None:
@@ -221,24 +169,19 @@ def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict
         key = [seed, number, 1, index]
         composition, placed, rng = _compose_planned(key, planned, sprites, size)
         image_id = FIRST_IMAGE_ID[split] + index
-        name = f"images/{image_id:012d}.jpg"
-        (folder / name).write_bytes(_jpeg(composition.image))
+        record = write_image(folder, image_id, composition.image)
         shown = {i.category_id for i in composition.instances}
         images.append({
-            "id": image_id,
-            "file_name": name,
-            "coco_url": name,
-            "height": size[0],
-            "width": size[1],
+            **record,
             "neg_category_ids": _negatives(rng, split, [c for c in all_ids if c not in placed]),
             "not_exhaustive_category_ids": sorted(shown & set(composition.unannotated)),
         })
         for instance in composition.instances:
             annotation_id = len(annotations) + 1
-            annotations.append(_annotation(annotation_id, image_id, instance))
+            annotations.append(annotation_of(annotation_id, image_id, instance))
 
     # 3. Counts, and the files that say what this is.
-    counted = _count(categories, annotations)
+    counted = with_counts(categories, annotations)
     agree = [
         c["id"] for c in counted
         if minilvis_plan.frequency_group(c["image_count"]) == c["frequency"]
@@ -248,19 +191,12 @@ def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict
             "%d of %d categories have their LVIS group by the counts of these %d images",
             len(agree), len(sprites), num_images,
         )
-    data = {
-        "info": {"description": f"mini-LVIS {split}", "version": f"v{VERSION}"},
-        "licenses": [],
-        "images": images,
-        "annotations": annotations,
-        "categories": counted,
-    }
-    write_json_atomic(folder / "annotations.json", data)
-    write_json_atomic(
-        folder / "dataset.json",
+    write_annotations(folder, f"mini-LVIS {split}", images, annotations, counted)
+    write_provenance(
+        folder,
+        GENERATOR,
+        parameters,
         {
-            "generator": GENERATOR,
-            "parameters": parameters,
             "styles": {str(c): list(drawn) for c, drawn in sorted(sprites.items())},
             "counts": {
                 "images": len(images),
@@ -268,9 +204,7 @@ def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict
                 "categories": len(counted),
                 "categories_in_their_group": len(agree) if split == "train" else None,
             },
-            "libraries": {"numpy": np.__version__, "opencv": cv2.__version__},
         },
-        indent=1,
     )
 
 
@@ -311,36 +245,3 @@ def _negatives(rng: np.random.Generator, split: str, absent: list[int]) -> list[
         count = round(HELD_OUT_NEGATIVES * len(absent))
     drawn = rng.choice(absent, min(count, len(absent)), replace=False) if absent else []
     return sorted(int(c) for c in drawn)
-
-
-def _annotation(annotation_id: int, image_id: int, instance: Instance) -> dict:
-    rows = np.flatnonzero(instance.mask.any(axis=1))
-    columns = np.flatnonzero(instance.mask.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    polygons = mask_to_polygons(instance.mask)
-    filled = mask_utils.merge(mask_utils.frPyObjects(polygons, *instance.mask.shape))
-    return {
-        "id": annotation_id,
-        "image_id": image_id,
-        "category_id": instance.category_id,
-        "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
-        "area": int(mask_utils.area(filled)),
-        "segmentation": polygons,
-    }
-
-
-def _count(categories: list[dict], annotations: list[dict]) -> list[dict]:
-    """Categories with the counts of this split; `frequency` stays LVIS's."""
-    objects = Counter(a["category_id"] for a in annotations)
-    pairs = Counter(c for _, c in {(a["image_id"], a["category_id"]) for a in annotations})
-    return [
-        {**c, "image_count": pairs[c["id"]], "instance_count": objects[c["id"]]}
-        for c in categories
-    ]
-
-
-def _jpeg(image: np.ndarray) -> bytes:
-    done, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise RuntimeError(f"OpenCV could not write a JPEG of {image.shape}")
-    return data.tobytes()

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import hashlib
 import json
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import pytest
 from pycocotools import mask as mask_utils
 
 from mf_plugin.errors import InputError
-from mf_plugin.lvis import minilvis
+from mf_plugin.lvis import minilvis_files
 from mf_plugin.lvis.compose import compose_image
 from mf_plugin.lvis.io import read_lvis, validate_lvis
 from mf_plugin.lvis.minilvis import SPLITS, build_split
@@ -21,38 +18,7 @@ from mf_plugin.lvis.minilvis_plan import frequency_group
 from mf_plugin.lvis.polygons import mask_to_polygons
 from mf_plugin.lvis.sprites import TRAIN_STYLES, load_sprites, preset_categories
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = dict(num_images=10, size=(96, 96))
-
-# Runs a statement and prints the sprite archives that were opened meanwhile.
-AUDIT = """
-import json, os, sys
-opened = set()
-def hook(event, args):
-    if event == "open" and isinstance(args[0], (str, bytes, os.PathLike)):
-        path = os.fsdecode(args[0])
-        if os.path.dirname(path).endswith("sprites"):
-            opened.add(os.path.basename(path)[:-4])
-sys.addaudithook(hook)
-{statement}
-print(json.dumps(sorted(opened)))
-"""
-
-
-def opened_archives(statement: str) -> list[str]:
-    result = subprocess.run(
-        [sys.executable, "-c", AUDIT.format(statement=statement)],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )
-    return json.loads(result.stdout.splitlines()[-1])
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {
-        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +34,7 @@ def val(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_split_opens_the_archives_of_its_own_styles_alone(split, tmp_path):
+def test_a_split_opens_the_archives_of_its_own_styles_alone(split, tmp_path, opened_archives):
     statement = (
         "from mf_plugin.lvis.minilvis import build_split\n"
         f"build_split({str(tmp_path / split)!r}, {split!r}, num_images=8, size=(48, 48))"
@@ -76,7 +42,7 @@ def test_a_split_opens_the_archives_of_its_own_styles_alone(split, tmp_path):
     assert opened_archives(statement) == sorted(SPLITS[split])
 
 
-def test_single_objects_of_the_training_styles_open_no_held_out_archive():
+def test_single_objects_of_the_training_styles_open_no_held_out_archive(opened_archives):
     statement = (
         "import numpy as np\n"
         "from mf_plugin.lvis.minilvis import compose_single\n"
@@ -176,7 +142,7 @@ def test_polygons_keep_the_masks_of_real_sprites():
             assert np.count_nonzero(decoded & instance.mask) >= 0.95 * union
 
 
-def test_the_same_seed_gives_the_same_bytes(tmp_path):
+def test_the_same_seed_gives_the_same_bytes(tmp_path, hashes):
     first = hashes(build_split(tmp_path / "a", "train", seed=3, **SMALL))
     again = hashes(build_split(tmp_path / "b", "train", seed=3, **SMALL))
     other = hashes(build_split(tmp_path / "c", "train", seed=4, **SMALL))
@@ -192,7 +158,7 @@ def test_a_finished_split_is_kept(tmp_path):
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
 
 
-def test_a_split_of_other_parameters_is_not_overwritten(tmp_path):
+def test_a_split_of_other_parameters_is_not_overwritten(tmp_path, hashes):
     build_split(tmp_path / "a", "minival", **SMALL)
     before = hashes(tmp_path / "a")
     with pytest.raises(InputError, match="holds mini-LVIS with seed 0, asked for 1"):
@@ -211,7 +177,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
     def fail(image):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(minilvis, "_jpeg", fail)
+    monkeypatch.setattr(minilvis_files, "jpeg", fail)
     with pytest.raises(KeyboardInterrupt):
         build_split(tmp_path / "a", "val", **SMALL)
     assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(".lock")] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import time
 from pathlib import Path
@@ -107,7 +108,7 @@ while not other.exists():
     ]
     assert set(demo.run_stage(steps, "1/1")) == {"a", "b"}
     cores = int((tmp_path / "one").read_text()) + int((tmp_path / "two").read_text())
-    assert cores <= max(2, demo.os.cpu_count())
+    assert cores <= max(2, os.cpu_count())
 
 
 def test_a_failing_step_is_named_and_ends_the_others(tmp_path):

@@ -1,0 +1,7 @@
+"""Table 2b: lines between regions do not move."""
+
+import dataclasses
+
+from minilvis_rare import config as parent
+
+config = dataclasses.replace(parent, jitter=0.5)

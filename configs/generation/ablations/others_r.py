@@ -1,0 +1,7 @@
+"""Table 2e: the other regions hold rare categories alone."""
+
+import dataclasses
+
+from minilvis_rare import config as parent
+
+config = dataclasses.replace(parent, other_categories=("r",))

@@ -1,0 +1,7 @@
+"""Table 2c: regions share no pixels."""
+
+import dataclasses
+
+from minilvis_rare import config as parent
+
+config = dataclasses.replace(parent, overlap=(0, 0))

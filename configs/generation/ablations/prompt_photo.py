@@ -1,0 +1,7 @@
+"""Table 2d: the published sentence without a definition."""
+
+import dataclasses
+
+from minilvis_rare import config as parent
+
+config = dataclasses.replace(parent, template="a photo of a single {name}")

@@ -1,0 +1,7 @@
+"""Table 2a: one region a canvas."""
+
+import dataclasses
+
+from minilvis_rare import config as parent
+
+config = dataclasses.replace(parent, regions=(1,))

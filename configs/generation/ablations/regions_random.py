@@ -1,0 +1,7 @@
+"""Table 2a: one, two or four regions a canvas, at random."""
+
+import dataclasses
+
+from minilvis_rare import config as parent
+
+config = dataclasses.replace(parent, regions=(1, 2, 4))
