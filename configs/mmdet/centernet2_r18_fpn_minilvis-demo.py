@@ -14,7 +14,7 @@ extractor = dict(
     roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=1),
     out_channels=channels,
     featmap_strides=strides,
-    finest_scale=28,  # as in the Mask R-CNN demo
+    finest_scale=56,  # as in the Mask R-CNN demo
 )
 work_dir = "work_dirs/demo/centernet2/real"
 test_evaluator = dict(outfile_prefix=f"{work_dir}/results")

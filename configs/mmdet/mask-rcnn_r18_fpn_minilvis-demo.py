@@ -114,7 +114,9 @@ model = dict(
             roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=1),
             out_channels=fpn_channels,
             featmap_strides=[4, 8, 16, 32],
-            finest_scale=28,  # 56 for images of 1333 x 800: objects are half as large here
+            # Objects up to 112 px on the finest level, as in FPN: better on minival than 28, which
+            # would suit how much smaller they are (CenterNet2: AP +1.6 [0.7, 2.6], one seed).
+            finest_scale=56,
         ),
         bbox_head=dict(
             type="Shared2FCBBoxHead",
@@ -132,7 +134,7 @@ model = dict(
             roi_layer=dict(type="RoIAlign", output_size=14, sampling_ratio=1),
             out_channels=fpn_channels,
             featmap_strides=[4, 8, 16, 32],
-            finest_scale=28,
+            finest_scale=56,
         ),
         mask_head=dict(
             type="FCNMaskHead",
