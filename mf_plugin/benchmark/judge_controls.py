@@ -1,0 +1,160 @@
+"""Datasets of which it is known what a judge of valid instances must find.
+
+    labels    each instance has another's label, of its image: no instance is valid any more
+    masks     each mask is moved by an eighth of the image's height and width, a quarter of a region
+              where four make a canvas, and comes in again at the other side: none is valid
+    vae       each image is what a diffusion model's autoencoder makes of it: labels and masks are
+              as good as they were. If an oracle's share falls, the judge punishes softness
+
+In the first two the images stay as they are, so what a judge sees in the source serves for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as mask_api
+from tqdm import tqdm
+
+from mf_plugin.errors import InputError
+from mf_plugin.evaluation.valid_instances import to_rle
+from mf_plugin.extras import require
+from mf_plugin.lvis.compose import Instance
+from mf_plugin.lvis.io import image_path, read_lvis
+from mf_plugin.lvis.minilvis_files import (
+    VERSION,
+    annotation_of,
+    build_once,
+    jpeg,
+    write_annotations,
+    write_provenance,
+)
+from mf_plugin.mosaic.pipeline import MosaicPipeline
+
+GENERATOR = "judge control"
+KIND = "judge control"
+CONTROLS = ("labels", "masks", "vae")
+SHIFT = 1 / 8  # of the image's height and width
+
+
+def build_control(
+    out: str | Path, source: str | Path, control: str, model: str | Path | None = None
+) -> Path:
+    """Builds a control of a dataset folder, or keeps it if it is there already.
+
+    Args:
+        out: the folder; it appears when it is complete.
+        source: folder of a dataset with annotations.json and images.
+        control: one of ``CONTROLS``.
+        model: diffusers folder or hub id, for "vae".
+
+    Raises:
+        InputError: unknown control, "vae" without a model, the source is missing or damaged, or
+            `out` holds something else.
+    """
+    if control not in CONTROLS:
+        raise InputError(f"unknown control {control!r}: expected one of {', '.join(CONTROLS)}")
+    if (control == "vae") != (model is not None):
+        raise InputError(f"control {control!r} with model {model}: expected one for 'vae' alone")
+    source = Path(source)
+    path = source / "annotations.json"
+    data = read_lvis(path)
+    pipeline = None if model is None else MosaicPipeline.from_pretrained(model)
+    parameters = {
+        "version": VERSION,
+        "control": control,
+        "source_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "weights_sha256": pipeline.model_hash() if pipeline else None,
+    }
+
+    def build(folder: Path) -> None:
+        _copy_images(folder, source, data, pipeline and (lambda i: through_vae(pipeline, i)))
+        annotations = {"labels": exchange_labels, "masks": move_masks}.get(control, _same)(data)
+        write_annotations(
+            folder, f"{GENERATOR} {control}", data["images"], annotations, data["categories"]
+        )
+        write_provenance(folder, GENERATOR, parameters, {"kind": KIND})
+
+    return build_once(out, GENERATOR, parameters, build)
+
+
+def exchange_labels(data: Mapping[str, Any]) -> list[dict]:
+    """The annotations, each with the category of another of its image.
+
+    In the order of their categories the labels go on by as many places as the most frequent
+    category has instances: no instance keeps its own, unless one category has more than half.
+    """
+    images: dict[int, list[dict]] = {}
+    for annotation in data["annotations"]:
+        images.setdefault(annotation["image_id"], []).append(annotation)
+    exchanged = {}
+    for unsorted in images.values():
+        instances = sorted(unsorted, key=lambda a: a["category_id"])
+        labels = [a["category_id"] for a in instances]
+        places = max(Counter(labels).values())
+        for annotation, label in zip(instances, labels[places:] + labels[:places], strict=True):
+            exchanged[annotation["id"]] = {**annotation, "category_id": label}
+    return [exchanged[a["id"]] for a in data["annotations"]]
+
+
+def move_masks(data: Mapping[str, Any]) -> list[dict]:
+    """The annotations, each mask moved down and right; what leaves the image comes in again."""
+    sizes = {image["id"]: (image["height"], image["width"]) for image in data["images"]}
+    moved = []
+    for annotation in data["annotations"]:
+        size = sizes[annotation["image_id"]]
+        mask = mask_api.decode(to_rle(annotation["segmentation"], size)).astype(bool)
+        steps = [round(SHIFT * side) for side in size]
+        instance = Instance(
+            annotation["category_id"], np.roll(mask, steps, axis=(0, 1)), int(mask.sum())
+        )
+        moved.append(annotation_of(annotation["id"], annotation["image_id"], instance))
+    return moved
+
+
+def through_vae(pipeline: MosaicPipeline, image: np.ndarray) -> np.ndarray:
+    """uint8[H, W, 3], encoded and decoded whole, as a canvas is decoded.
+
+    Raises:
+        InputError: H or W is no multiple of the autoencoder's factor.
+    """
+    factor = pipeline.vae_factor
+    if image.shape[0] % factor or image.shape[1] % factor:
+        raise InputError(
+            f"image of {image.shape[0]}x{image.shape[1]}: expected multiples of {factor}"
+        )
+    torch = require("torch", "diffusion")
+    pixels = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        decoded = pipeline.decode(pipeline.backbone.encode_pixels(pixels))[0]
+    return (decoded * 255).astype(np.uint8)  # truncated, as generated images are
+
+
+def _copy_images(
+    folder: Path,
+    source: Path,
+    data: Mapping[str, Any],
+    change: Callable[[np.ndarray], np.ndarray] | None,
+) -> None:
+    for image in tqdm(data["images"], GENERATOR, unit="image"):
+        name = image_path(image)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if change is None:
+                shutil.copyfile(source / name, folder / name)
+                continue
+            pixels = np.asarray(Image.open(source / name).convert("RGB"))
+        except OSError as error:
+            raise InputError(f"image {source / name} cannot be read: {error}") from error
+        (folder / name).write_bytes(jpeg(change(pixels)))
+
+
+def _same(data: Mapping[str, Any]) -> list[dict]:
+    return data["annotations"]
