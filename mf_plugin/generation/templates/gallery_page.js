@@ -14,6 +14,7 @@ const DEFAULTS = {
 const GROUPS = { "": "all", r: "rare", c: "common", f: "frequent" };
 const PORTION = 2500; // cards put on the page at a time
 const AHEAD = "700px"; // how far outside the window cards are drawn
+const AT_ONCE = 24; // cards drawn before the window is first measured
 
 const grid = byId("grid");
 const detail = byId("detail");
@@ -144,6 +145,7 @@ function addCards() {
     return card;
   });
   grid.append(...cards);
+  if (!first) cards.slice(0, AT_ONCE).forEach(fill);
   cards.forEach((card) => near.observe(card));
   more.disconnect();
   if (grid.lastChild && grid.children.length < items.length) more.observe(grid.lastChild);
