@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument(
         "--method",
         nargs="+",
-        help="published, refined, either with -last or -all for the subject's tokens\n"
+        help="published, refined, either with -last, -all or -next for the subject's tokens\n"
         "(default: the config's)",
     )
     parser.add_argument("--per-category", type=int, default=10)

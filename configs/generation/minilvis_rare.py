@@ -5,6 +5,7 @@ from pathlib import Path
 import mf_plugin
 from mf_plugin.generation.config import GenerationConfig
 from mf_plugin.generation.filters import FilterConfig
+from mf_plugin.mosaic.attention import AttentionConfig
 from mf_plugin.mosaic.bilateral import BilateralConfig
 from mf_plugin.mosaic.masks import MaskConfig
 
@@ -22,12 +23,14 @@ config = GenerationConfig(
     scheduler="DDIMScheduler",
     steps=25,
     guidance=4.0,  # the prototype's; 7.5 is for web-scale models
-    template="a photo of a single {name} on a {background} background",  # the training captions'
-    # the words that the bundled model was trained on (configs/tiny_sd/demo.py)
+    # the captions and words that the bundled model was trained on (configs/tiny_sd/demo_styles.py)
+    template="a photo of a single {name} on a {background} background, {style}",
     backgrounds=(
         "red", "yellow", "green", "blue", "purple", "brown", "gray", "white", "black",
         "gradient", "sky",
     ),
+    styles=("glossy", "flat", "soft", "bold", "paper"),
+    attention=AttentionConfig(tokens="next"),  # of "kimono" and "ring" it attends to the "on"
     mask=MaskConfig(
         method="refined",
         scales=(1, 2),  # maps of 16 x 16 and 8 x 8 for a region of 64

@@ -61,8 +61,8 @@ def mask_iou(a: Mask, b: Mask) -> float:
 
 
 def mask_settings(config: GenerationConfig, methods: Sequence[str]) -> dict[str, MaskSetting]:
-    """Settings by name: "published", "refined", or one of them with "-last" or "-all" for the
-    subject's tokens that are read (the name alone: the config's).
+    """Settings by name: "published", "refined", or one of them with "-last", "-all" or "-next" for
+    the subject's tokens that are read (the name alone: the config's).
 
     Raises:
         InputError: another name.

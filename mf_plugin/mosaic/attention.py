@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 _BLOCKS = ("down", "mid", "up")
+_TOKENS = ("all", "last", "next")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class AttentionConfig:
 
     blocks: parts of the U-Net, of "down", "mid" and "up" (paper: down and up).
     steps: [first, end) of the sampler's steps; None is the last one (paper: all).
-    tokens: "all" of the subject's tokens in equal parts, or the "last" one alone (paper).
+    tokens: "all" of the subject's tokens in equal parts; the "last" one alone (paper); or "next", all
+        of them and the one behind, if the prompt has one: a causal text encoder tells that one the
+        subject, too, and a U-Net may attend to it instead.
     refined: whether to read, besides, what refined masks need (``refined_sums``).
     propagation: of refined masks, the share of a place's heat that comes from the places that it
         attends to; from 0 to below 1.
@@ -58,8 +61,8 @@ class AttentionConfig:
         unknown = [block for block in self.blocks if block not in _BLOCKS]
         if unknown or not self.blocks:
             raise InputError(f"attention blocks are {self.blocks!r}; expected some of {_BLOCKS}")
-        if self.tokens not in ("all", "last"):
-            raise InputError(f"attention tokens is {self.tokens!r}; expected 'all' or 'last'")
+        if self.tokens not in _TOKENS:
+            raise InputError(f"attention tokens is {self.tokens!r}; expected one of {_TOKENS}")
         if not 0 <= self.propagation < 1:
             raise InputError(
                 f"attention propagation is {self.propagation}; expected 0 <= number < 1"
@@ -244,10 +247,14 @@ class SubjectAttention:
         weights = require("torch", "diffusion").zeros(len(prompts), num_keys)
         words = weights.clone()
         for row, prompt in enumerate(prompts):
+            end = len(tokenizer(prompt.text, truncation=True)["input_ids"]) - 1
+            words[row, :end] = 1
             positions = subject_tokens(tokenizer, prompt)
-            positions = positions[-1:] if self._config.tokens == "last" else positions
+            if self._config.tokens == "last":
+                positions = positions[-1:]
+            elif self._config.tokens == "next" and positions[-1] + 1 < end:
+                positions = [*positions, positions[-1] + 1]
             weights[row, positions] = 1 / len(positions)
-            words[row, : len(tokenizer(prompt.text, truncation=True)["input_ids"]) - 1] = 1
         refined = None
         if self._config.refined:
             scale = self._affinity_scale(latent_size)

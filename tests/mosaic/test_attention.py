@@ -13,6 +13,7 @@ from mf_plugin.mosaic.attention import (
     map_scale,
     map_size,
 )
+from mf_plugin.mosaic.prompts import Prompt
 
 torch = pytest.importorskip("torch")
 
@@ -152,3 +153,20 @@ def test_config():
         AttentionConfig(blocks=("side",))
     with pytest.raises(InputError, match="attention tokens is 'first'"):
         AttentionConfig(tokens="first")
+
+
+@pytest.mark.parametrize(
+    "text, subject, tokens, positions",
+    [
+        ("a bath towel, a cat", (2, 12), "all", [2, 3]),
+        ("a bath towel, a cat", (2, 12), "last", [3]),
+        ("a bath towel, a cat", (2, 12), "next", [2, 3, 4]),
+        ("a bath towel", (2, 12), "next", [2, 3]),  # behind it is the end token
+    ],
+)
+def test_which_tokens_are_read(pipeline, text, subject, tokens, positions):
+    prompt = Prompt(text, subject)
+    with SubjectAttention(pipeline.unet, AttentionConfig(tokens=tokens)) as reader:
+        sums = reader.make_sums(pipeline.tokenizer, [prompt], 10, (8, 8))
+    expected = [1 / len(positions) if place in positions else 0 for place in range(10)]
+    assert sums.token_weights[0].tolist() == pytest.approx(expected)
