@@ -39,9 +39,9 @@ class AttentionConfig:
 
     blocks: parts of the U-Net, of "down", "mid" and "up" (paper: down and up).
     steps: [first, end) of the sampler's steps; None is the last one (paper: all).
-    tokens: "all" of the subject's tokens in equal parts; the "last" one alone (paper); or "next", all
-        of them and the one behind, if the prompt has one: a causal text encoder tells that one the
-        subject, too, and a U-Net may attend to it instead.
+    tokens: "all" of the subject's tokens in equal parts; the "last" one alone (paper); or "next",
+        all of them and the one behind, if the prompt has one: a causal text encoder tells that one
+        the subject, too, and a U-Net may attend to it instead.
     refined: whether to read, besides, what refined masks need (``refined_sums``).
     propagation: of refined masks, the share of a place's heat that comes from the places that it
         attends to; from 0 to below 1.
