@@ -7,7 +7,7 @@ from demo import config as main
 
 from mf_plugin.benchmark.config import Arm
 
-GENERATION = "configs/generation/minilvis_rare.py"  # the demo's
+GENERATION = "configs/generation/ablations/default.py"
 
 # Of configs/generation/ablations/, with what stands in the table.
 ROWS = {

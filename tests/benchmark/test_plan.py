@@ -94,12 +94,17 @@ def test_a_change_of_one_arm_reruns_that_arm_alone(one):
 
 def test_each_ablation_changes_one_setting():
     ablations = sorted((ROOT / "configs/generation/ablations").glob("*.py"))
-    parent = load_generation_config(ROOT / "configs/generation/minilvis_rare.py").to_json()
+    default = ROOT / "configs/generation/ablations/default.py"
+    parent = load_generation_config(default).to_json()
+    demo = load_generation_config(ROOT / "configs/generation/minilvis_rare.py").to_json()
+    assert [line.split(":")[0] for line in differences(demo, parent)] == ["threads"]
     changed = {}
     for path in ablations:
         lines = differences(parent, load_generation_config(path).to_json())
         changed[path.stem] = {line.split(":")[0].split(".")[0] for line in lines}
+    assert changed.pop("default") == set()
     assert changed.pop("main_rcf") == {"main_categories", "num_images"}
+    assert changed.pop("masks_published") == {"attention", "mask"}
     assert {stem: len(names) for stem, names in changed.items() if len(names) != 1} == {}
     config = load_benchmark_config(CONFIGS["ablations"])
     used = {arm.synthetic for arm in config.arms}

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from minilvis_rare import config as parent
+from default import config as parent
 
 from mf_plugin.generation.filters import FilterConfig
 

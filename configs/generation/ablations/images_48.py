@@ -2,6 +2,6 @@
 
 import dataclasses
 
-from minilvis_rare import config as parent
+from default import config as parent
 
 config = dataclasses.replace(parent, images_per_category=48)

@@ -1,7 +1,13 @@
-"""Published masks, all sub-tokens."""
+"""Published masks: Otsu and the solver, on the attention of the name's last sub-token."""
 
 import dataclasses
 
-from minilvis_rare import config as parent
+from default import config as parent
 
-config = dataclasses.replace(parent, mask=dataclasses.replace(parent.mask, method="published"))
+from mf_plugin.mosaic.attention import AttentionConfig
+
+config = dataclasses.replace(
+    parent,
+    attention=AttentionConfig(tokens="last"),
+    mask=dataclasses.replace(parent.mask, method="published"),
+)
