@@ -29,6 +29,9 @@ class TinySDConfig:
         *_cycles: (steps, learning-rate factor) of each cycle of a stage. A cycle warms up linearly,
             holds, and falls linearly to zero over its last ``decay``.
         empty_caption: share of empty captions, for classifier-free guidance.
+        scenes: number of composed images of several objects, of `scene_size` and with `scene_objects`
+            [fewest, most] of them; their captions list the visible ones. ``{objects}`` is the list.
+        scene_share: of the U-Net's steps; such a step has `scene_batch` images.
     """
 
     preset: str = "demo"
@@ -42,6 +45,12 @@ class TinySDConfig:
     styles: tuple[str, ...] = ()
     captions: tuple[tuple[str, float], ...] = ()
     empty_caption: float = 0.1
+    scenes: int = 0
+    scene_size: tuple[int, int] = (128, 128)
+    scene_objects: tuple[int, int] = (1, 6)
+    scene_captions: tuple[tuple[str, float], ...] = (("{objects}", 0.5), ("a photo of {objects}", 0.5))
+    scene_share: float = 0.5
+    scene_batch: int = 8
     # tokenizer and text encoder
     vocabulary_size: int = 1_435
     max_tokens: int = 40

@@ -1,21 +1,26 @@
-"""What tiny Stable Diffusion learns from: single-object compositions of the training styles.
+"""What tiny Stable Diffusion learns from: compositions of the training styles, of one object or of
+several.
 
 Shape shorthand: H, W region pixels; h, w = H / 4, W / 4 latent cells; N images of a region shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from mf_plugin.lvis.backgrounds import BACKGROUNDS
-from mf_plugin.lvis.compose import compose_single
+from mf_plugin.lvis.compose import compose_image, compose_single
 from mf_plugin.lvis.sprites import TRAIN_STYLES, load_sprites, preset_categories, table_categories
 from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
 from mf_plugin.vocabulary import Category, Vocabulary
+from mf_plugin.words import count_phrase, join_phrases
+
+_AGAIN = 0.2  # share of a scene's objects that are of the same category as the one before
 
 
 class Drawn(NamedTuple):
@@ -25,6 +30,14 @@ class Drawn(NamedTuple):
     category: int
     background: int
     style: int
+
+
+class Scene(NamedTuple):
+    """A composition of several objects, and the indices of the categories that can be seen in it:
+    one for each object, those of the category with the largest area first."""
+
+    image: np.ndarray  # uint8[H, W, 3]
+    objects: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,30 @@ class Corpus:
         style, sprite = self.sprites[c][int(rng.integers(len(self.sprites[c])))]
         image, _, word = compose_single(rng, sprite, size, self.backgrounds)
         return Drawn(image, c, self.backgrounds.index(word), style)
+
+    def draw_scene(
+        self, rng: np.random.Generator, size: tuple[int, int], objects: tuple[int, int]
+    ) -> Scene:
+        """A composition of several objects, H x W pixels, drawn as mini-LVIS's images are.
+
+        Args:
+            objects: the fewest and the most of them; some may be hidden.
+        """
+        chosen: list[int] = []
+        for _ in range(int(rng.integers(objects[0], objects[1] + 1))):
+            if chosen and rng.random() < _AGAIN:
+                chosen.append(chosen[-1])
+            else:
+                chosen.append(int(rng.choice(len(self.categories), p=self.weights)))
+        sprites = [
+            (c, self.sprites[c][int(rng.integers(len(self.sprites[c])))][1]) for c in chosen
+        ]
+        composition = compose_image(rng, sprites, size)
+        areas: Counter[int] = Counter()
+        for instance in composition.instances:
+            areas[instance.category_id] += int(instance.mask.sum())
+        seen = [instance.category_id for instance in composition.instances]
+        return Scene(composition.image, tuple(sorted(seen, key=lambda c: (-areas[c], c))))
 
 
 def load_corpus(config: TinySDConfig) -> Corpus:
@@ -112,6 +149,47 @@ class Captions:
         template = rng.choice(len(self.shares), size=len(c), p=self.shares)
         ids = self.ids[template, c, background, style]
         return np.where((rng.random(len(c)) < self.empty_share)[:, None], self.empty, ids)
+
+
+def list_objects(objects: Sequence[int], categories: Sequence[Category]) -> str:
+    """Of a Scene's objects: "two doves and a violin"; "" where nothing is seen."""
+    counts = Counter(objects)
+    phrases = [count_phrase(categories[c].clean_name, n) for c, n in counts.items()]
+    return join_phrases(phrases) if phrases else ""
+
+
+class SceneCaptions:
+    """Token ids of the captions of N scenes, drawn by the shares of the templates. A scene of which
+    nothing is seen has the empty caption."""
+
+    def __init__(
+        self,
+        tokenizer,
+        categories: tuple[Category, ...],
+        scenes: Sequence[Sequence[int]],
+        config: TinySDConfig,
+    ):
+        lists = [list_objects(objects, categories) for objects in scenes]
+        texts = [
+            template.format(objects=said) if said else ""
+            for template, _ in config.scene_captions
+            for said in lists
+        ]
+        encoded = tokenizer(
+            texts + [""], padding="max_length", max_length=config.max_tokens, truncation=True
+        )["input_ids"]
+        ids = np.array(encoded, np.int64)
+        self.ids = ids[:-1].reshape(len(config.scene_captions), len(lists), config.max_tokens)
+        self.empty = ids[-1]
+        self.shares = np.array([share for _, share in config.scene_captions])
+        self.shares = self.shares / self.shares.sum()
+        self.empty_share = config.empty_caption
+
+    def draw(self, rng: np.random.Generator, chosen: np.ndarray) -> np.ndarray:
+        """Token ids int64[B, max_tokens] for the scenes of these numbers."""
+        template = rng.choice(len(self.shares), size=len(chosen), p=self.shares)
+        ids = self.ids[template, chosen]
+        return np.where((rng.random(len(chosen)) < self.empty_share)[:, None], self.empty, ids)
 
 
 def region_counts(config: TinySDConfig) -> list[tuple[tuple[int, int], int]]:

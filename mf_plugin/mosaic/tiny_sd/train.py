@@ -22,6 +22,7 @@ from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
 from mf_plugin.mosaic.tiny_sd.data import (
     Captions,
     Corpus,
+    SceneCaptions,
     load_corpus,
     region_counts,
     tokenizer_corpus,
@@ -30,7 +31,7 @@ from mf_plugin.mosaic.tiny_sd.data import (
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 300
-_VAE, _LATENTS, _UNET, _DECODER = range(4)
+_VAE, _LATENTS, _UNET, _DECODER, _SCENES = range(5)
 _SHOWN = ("categories", "backgrounds", "styles")  # what stands beside the latents
 
 
@@ -49,8 +50,14 @@ def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> P
 
     _train_vae(torch, config, corpus, vae, work, device)
     latents = _encode(torch, config, corpus, vae, work, device)
+    if config.start is not None and not config.vae_cycles:  # the U-Net knows this scale
+        latents["scaling_factor"] = float(vae.config.scaling_factor)
     captions = Captions(tokenizer, corpus.categories, config)
-    _train_unet(torch, config, latents, captions, text_encoder, unet, work, device)
+    scenes = None
+    if config.scenes:
+        encoded, objects = _encode_scenes(torch, config, corpus, vae, work, device)
+        scenes = encoded, SceneCaptions(tokenizer, corpus.categories, objects, config)
+    _train_unet(torch, config, latents, captions, scenes, text_encoder, unet, work, device)
     _train_decoder(torch, config, corpus, vae, work, device)
     vae.register_to_config(scaling_factor=latents["scaling_factor"])
     return export(vae, text_encoder, tokenizer, unet, out)
@@ -76,6 +83,7 @@ def _load_start(folder: Path, vae, text_encoder, unet) -> None:
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     for name, model in (("vae", vae), ("text_encoder", text_encoder), ("unet", unet)):
         model.load_state_dict(getattr(pipeline, name).state_dict())
+    vae.register_to_config(scaling_factor=pipeline.vae.config.scaling_factor)
 
 
 def export(vae, text_encoder, tokenizer, unet, out: Path) -> Path:
@@ -244,7 +252,33 @@ def _encode(torch, config, corpus, vae, work, device) -> dict:
     return {"shapes": shapes, "scaling_factor": float(1.0 / deviation)}
 
 
-def _train_unet(torch, config, latents, captions, text_encoder, unet, work, device) -> None:
+def _encode_scenes(torch, config, corpus, vae, work, device):
+    """Latents float16[N, 4, h, w] of the scenes, computed once, and the objects of each."""
+    path = work / "scenes.npz"
+    if not path.exists():
+        latents, objects = [], []
+        for first in tqdm(range(0, config.scenes, 32), "scenes", unit="batch"):
+            rng = np.random.default_rng((config.seed, _SCENES, first))
+            drawn = [
+                corpus.draw_scene(rng, config.scene_size, config.scene_objects)
+                for _ in range(min(32, config.scenes - first))
+            ]
+            images = torch.from_numpy(np.stack([scene.image for scene in drawn])).to(device)
+            with torch.no_grad():
+                mean = vae.encode(images.permute(0, 3, 1, 2).float() / 127.5 - 1).latent_dist.mean
+            latents.append(mean.cpu().numpy().astype(np.float16))
+            objects += [scene.objects for scene in drawn]
+        rows = np.full((config.scenes, config.scene_objects[1]), -1, np.int16)
+        for row, seen in zip(rows, objects, strict=True):
+            row[: len(seen)] = seen
+        temporary = work / "scenes.tmp.npz"
+        np.savez(temporary, latents=np.concatenate(latents), objects=rows)
+        temporary.replace(path)
+    with np.load(path) as saved:
+        return saved["latents"], [row[row >= 0].tolist() for row in saved["objects"]]
+
+
+def _train_unet(torch, config, latents, captions, scenes, text_encoder, unet, work, device) -> None:
     """v-prediction with min-SNR weights (Hang et al. 2023); leaves the averaged weights in place."""
     scheduler = components.build_scheduler()
     snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
@@ -259,15 +293,20 @@ def _train_unet(torch, config, latents, captions, text_encoder, unet, work, devi
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, _UNET, step))
-        # 1. A batch of one region shape, and captions for it
-        z, *shown = shapes[rng.choice(len(shapes), p=shares / shares.sum())]
-        chosen = rng.integers(len(z), size=config.unet_batch)
-        ids = captions.draw(rng, *(indices[chosen] for indices in shown))
+        # 1. A batch of one region shape, or of scenes, and captions for it
+        if scenes is not None and rng.random() < config.scene_share:
+            z, lists = scenes
+            chosen = rng.integers(len(z), size=config.scene_batch)
+            ids = lists.draw(rng, chosen)
+        else:
+            z, *shown = shapes[rng.choice(len(shapes), p=shares / shares.sum())]
+            chosen = rng.integers(len(z), size=config.unet_batch)
+            ids = captions.draw(rng, *(indices[chosen] for indices in shown))
         clean = torch.from_numpy(z[chosen].astype(np.float32) * np.float32(scale)).to(device)
         # 2. Noise at stratified time steps
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
         noise = torch.randn(clean.shape, generator=generator, device=device)
-        strata = (np.arange(config.unet_batch) + rng.random(config.unet_batch)) / config.unet_batch
+        strata = (np.arange(len(chosen)) + rng.random(len(chosen))) / len(chosen)
         t = torch.from_numpy((strata * scheduler.config.num_train_timesteps).astype(np.int64)).to(
             device
         )

@@ -141,6 +141,63 @@ def test_captions_name_the_style_of_the_picture(config):
     assert text.strip() == f"{name}, {config.styles[drawn.style]}".replace(", ", " , ")
 
 
+def test_a_scene_lists_what_can_be_seen_in_it(config):
+    corpus = data.load_corpus(config)
+    scenes = [
+        corpus.draw_scene(np.random.default_rng(seed), (64, 48), (2, 4)) for seed in range(40)
+    ]
+    assert {scene.image.shape for scene in scenes} == {(64, 48, 3)}
+    counts = [len(scene.objects) for scene in scenes]
+    assert max(counts) == 4 and min(counts) <= 2  # hidden ones are not listed
+    assert len({c for scene in scenes for c in scene.objects}) > 20
+    again = corpus.draw_scene(np.random.default_rng(3), (64, 48), (2, 4))
+    assert again.objects == scenes[3].objects and (again.image == scenes[3].image).all()
+
+
+def test_a_list_of_objects(config):
+    categories = data.load_corpus(config).categories
+    at = {category.clean_name: c for c, category in enumerate(categories)}
+    objects = [at["dove"], at["dove"], at["airplane"], at["violin"]]
+    assert data.list_objects(objects, categories) == "two doves, an airplane and a violin"
+    assert data.list_objects(objects[:2], categories) == "two doves"
+    assert data.list_objects([], categories) == ""
+
+
+def test_captions_of_scenes(config):
+    config = dataclasses.replace(
+        config, scene_captions=(("a photo of {objects}", 1.0),), empty_caption=0.5
+    )
+    tokenizer = components.train_tokenizer(data.tokenizer_corpus(config), config)
+    categories = data.load_corpus(config).categories
+    captions = data.SceneCaptions(tokenizer, categories, [[0, 0], []], config)
+    drawn = captions.draw(np.random.default_rng(0), np.zeros(2000, int))
+    empty = (drawn == captions.empty).all(axis=1)
+    assert empty.mean() == pytest.approx(0.5, abs=0.05)
+    said = tokenizer.decode(drawn[~empty][0], skip_special_tokens=True)
+    wanted = f"a photo of {data.list_objects([0, 0], categories)}"
+    assert said.split() == tokenizer.decode(tokenizer(wanted)["input_ids"], True).split()
+    nothing = captions.draw(np.random.default_rng(0), np.ones(20, int))
+    assert (nothing == captions.empty).all()
+
+
+def test_training_on_scenes_goes_on_and_keeps_the_autoencoder(trained, config, tmp_path):
+    config = dataclasses.replace(
+        config, start=str(trained), vae_cycles=(), decoder_cycles=(), unet_cycles=((2, 1.0),),
+        scenes=6, scene_size=(32, 48), scene_share=1.0, scene_batch=2,
+    )  # fmt: skip
+    out = train.train(config, tmp_path / "work", tmp_path / "pipeline")
+    with np.load(tmp_path / "work" / "scenes.npz") as scenes:
+        assert scenes["latents"].shape == (6, 4, 8, 12) and scenes["objects"].shape == (6, 6)
+    name = "diffusion_pytorch_model.safetensors"
+    assert (out / "vae" / name).read_bytes() == (trained / "vae" / name).read_bytes()
+    assert (out / "vae/config.json").read_text() == (trained / "vae/config.json").read_text()
+    assert (out / "unet" / name).read_bytes() != (trained / "unet" / name).read_bytes()
+    # Scenes alone are seen: without them the same steps end elsewhere.
+    tiles = dataclasses.replace(config, scene_share=0.0)
+    other = train.train(tiles, tmp_path / "tiles", tmp_path / "other")
+    assert (out / "unet" / name).read_bytes() != (other / "unet" / name).read_bytes()
+
+
 def test_rare_categories_get_their_weight(config):
     corpus = data.load_corpus(config)
     rare = corpus.weights[[c.frequency == "r" for c in corpus.categories]]
