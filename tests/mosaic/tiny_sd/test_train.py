@@ -16,6 +16,7 @@ from mf_plugin.mosaic.tiny_sd.config import TinySDConfig, load_config
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 from mf_plugin.mosaic.tiny_sd import components, data, train  # noqa: E402
+from mf_plugin.mosaic.tiny_sd.scene_loss import measure_scenes  # noqa: E402
 
 DEMO = Path(__file__).parents[3] / "configs/tiny_sd/demo.py"
 
@@ -196,6 +197,20 @@ def test_training_on_scenes_goes_on_and_keeps_the_autoencoder(trained, config, t
     tiles = dataclasses.replace(config, scene_share=0.0)
     other = train.train(tiles, tmp_path / "tiles", tmp_path / "other")
     assert (out / "unet" / name).read_bytes() != (other / "unet" / name).read_bytes()
+
+
+def test_a_model_that_reads_no_captions_errs_alike_with_any(trained, config):
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(trained)
+    config = dataclasses.replace(config, scene_size=(32, 32))
+    reading = measure_scenes(pipeline, config, 10, seed=1)
+    assert reading == measure_scenes(pipeline, config, 10, seed=1)
+    assert len({mean for mean, _ in reading.values()}) == 3
+    for name, module in pipeline.unet.named_modules():
+        if name.endswith("attn2.to_out.0"):
+            torch.nn.init.zeros_(module.weight)
+    blind = measure_scenes(pipeline, config, 10, seed=1)
+    assert len({mean for mean, _ in blind.values()}) == 1
+    assert {deviation for _, deviation in blind.values()} == {0.0}
 
 
 def test_rare_categories_get_their_weight(config):
