@@ -14,7 +14,10 @@ from mf_plugin.benchmark.steps import ordered
 from mf_plugin.generation.config import differences, load_generation_config
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = {name: ROOT / f"configs/benchmark/{name}.py" for name in ("demo", "ablations", "all")}
+CONFIGS = {
+    name: ROOT / f"configs/benchmark/{name}.py"
+    for name in ("demo", "ablations", "schedule", "all")
+}
 
 
 def steps_of(config):
@@ -55,6 +58,15 @@ def test_the_full_preset_has_the_same_arms_with_its_own_data():
     assert "demo" not in text and "--preset all" in text
     assert len([step for step in steps if step.kind == "train"]) == 2 * 9 * 5
     assert not whole.reduced
+
+
+def test_the_longer_schedule_trains_the_main_tables_arms(one):
+    main = load_benchmark_config(CONFIGS["demo"])
+    longer = load_benchmark_config(CONFIGS["schedule"])
+    assert [arm.name for arm in longer.arms] == ["real", "refined", "oracle"]
+    assert all(arm in main.arms for arm in longer.arms) and longer.split == "minival"
+    sets = [s.hash for s in steps_of(one) if s.kind in ("generate", "oracle")]
+    assert {s.hash for s in steps_of(longer) if s.kind in ("generate", "oracle")} < set(sets)
 
 
 def test_choices_on_minival_and_tables_on_val_share_their_trainings(one):

@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs/mmdet"
 SUFFIX = "_mosaicfusion"
 JUDGE = "judge_"  # measures synthetic data, see tests/tools/test_judge_detector.py
-NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith(JUDGE))
+LONGER = "_2x"  # of configs/benchmark/schedule.py
+NAMES = sorted(
+    p.stem
+    for p in FOLDER.glob("*.py")
+    if not p.stem.startswith(JUDGE) and not p.stem.endswith(LONGER)
+)
 COPY_PASTE = "_copy-paste"  # of two arms of the benchmark, see test_copy_paste.py
 BASELINES = [name for name in NAMES if not name.endswith((SUFFIX, COPY_PASTE))]
 EXPECTED = {
@@ -51,6 +56,17 @@ def test_all_detectors_come_in_pairs():
     assert set(BASELINES) == EXPECTED
     pairs = EXPECTED | {name + SUFFIX for name in EXPECTED}
     assert {name for name in NAMES if not name.endswith(COPY_PASTE)} == pairs
+
+
+def test_a_longer_schedule_is_the_same_with_twice_the_steps():
+    name = "centernet2_r18_fpn_minilvis-demo"
+    short, longer = read(name), read(name + LONGER)
+    steps = short.train_cfg.max_iters
+    changed = {key for key in short if short[key] != longer[key]}
+    assert changed == {"max_iters", "train_cfg", "param_scheduler"}
+    assert longer.train_cfg == {**short.train_cfg, "max_iters": 2 * steps, "val_interval": 2 * steps}
+    assert longer.param_scheduler[0] == short.param_scheduler[0]
+    assert longer.param_scheduler[1] == {**short.param_scheduler[1], "end": 2 * steps}
 
 
 @pytest.mark.parametrize("name", BASELINES)
