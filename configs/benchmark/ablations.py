@@ -5,7 +5,7 @@ import dataclasses
 
 from demo import config as main
 
-from mf_plugin.benchmark.config import Arm
+from mf_plugin.benchmark.config import Arm, Detector
 
 GENERATION = "configs/generation/ablations/default.py"
 
@@ -47,7 +47,12 @@ ROWS = {
 config = dataclasses.replace(
     main,
     title="mini-LVIS, demo preset: ablations",
-    detectors=main.detectors[:1],  # Mask R-CNN
+    reduced=main.reduced + " Half the steps of the main table, for there are many rows.",
+    detectors=(
+        Detector(
+            "mask-rcnn_half", "Mask R-CNN", "configs/mmdet/mask-rcnn_r18_fpn_minilvis-demo_half"
+        ),
+    ),
     arms=(
         Arm("default", "default", synthetic=GENERATION, policy="joint"),
         Arm("real", "no synthetic images"),

@@ -23,11 +23,11 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs/mmdet"
 SUFFIX = "_mosaicfusion"
 JUDGE = "judge_"  # measures synthetic data, see tests/tools/test_judge_detector.py
-LONGER = "_2x"  # of configs/benchmark/schedule.py
+SCHEDULES = ("_2x", "_half")  # of configs/benchmark/{schedule,ablations}.py
 NAMES = sorted(
     p.stem
     for p in FOLDER.glob("*.py")
-    if not p.stem.startswith(JUDGE) and not p.stem.endswith(LONGER)
+    if not p.stem.startswith(JUDGE) and not p.stem.endswith(SCHEDULES)
 )
 COPY_PASTE = "_copy-paste"  # of two arms of the benchmark, see test_copy_paste.py
 BASELINES = [name for name in NAMES if not name.endswith((SUFFIX, COPY_PASTE))]
@@ -58,15 +58,22 @@ def test_all_detectors_come_in_pairs():
     assert {name for name in NAMES if not name.endswith(COPY_PASTE)} == pairs
 
 
-def test_a_longer_schedule_is_the_same_with_twice_the_steps():
-    name = "centernet2_r18_fpn_minilvis-demo"
-    short, longer = read(name), read(name + LONGER)
-    steps = short.train_cfg.max_iters
-    changed = {key for key in short if short[key] != longer[key]}
+@pytest.mark.parametrize(
+    "name, suffix, times",
+    [
+        ("centernet2_r18_fpn_minilvis-demo", "_2x", 2),
+        ("mask-rcnn_r18_fpn_minilvis-demo", "_half", 1 / 2),
+    ],
+)
+def test_another_schedule_differs_in_its_steps_alone(name, suffix, times):
+    own, other = read(name), read(name + suffix)
+    steps = own.train_cfg.max_iters * times
+    changed = {key for key in own if own[key] != other[key]}
     assert changed == {"max_iters", "train_cfg", "param_scheduler"}
-    assert longer.train_cfg == {**short.train_cfg, "max_iters": 2 * steps, "val_interval": 2 * steps}
-    assert longer.param_scheduler[0] == short.param_scheduler[0]
-    assert longer.param_scheduler[1] == {**short.param_scheduler[1], "end": 2 * steps}
+    assert other.train_cfg == {**own.train_cfg, "max_iters": steps, "val_interval": steps}
+    assert other.param_scheduler[0] == own.param_scheduler[0]
+    begin = own.param_scheduler[0].end
+    assert other.param_scheduler[1] == {**own.param_scheduler[1], "begin": begin, "end": steps}
 
 
 @pytest.mark.parametrize("name", BASELINES)
