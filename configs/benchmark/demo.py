@@ -4,7 +4,8 @@ from mf_plugin.benchmark.config import Arm, BenchmarkConfig, Detector, Target
 
 GENERATION = "configs/generation/minilvis_rare_mixed.py"
 PUBLISHED = "configs/generation/minilvis_rare_published_48.py"
-FEWER = (1, 2)  # seeds of the arms beside the main ones
+FEWER = (1, 2)  # seeds of the novel arms
+ONE = (1,)  # of the other policies, which ablations.py has with two
 
 config = BenchmarkConfig(
     title="mini-LVIS, demo preset",
@@ -32,7 +33,7 @@ config = BenchmarkConfig(
             "synthetic refined, policy real",
             synthetic=GENERATION,
             policy="real",
-            seeds=FEWER,
+            seeds=ONE,
         ),
         Arm(
             "refined_ratio",
@@ -40,7 +41,7 @@ config = BenchmarkConfig(
             synthetic=GENERATION,
             policy="ratio",
             ratio=0.2,
-            seeds=FEWER,
+            seeds=ONE,
         ),
         Arm(
             "oracle",
@@ -76,6 +77,7 @@ config = BenchmarkConfig(
             Target(detector, "refined", "AP", 1.4),
             Target(detector, "refined", "APf", -0.3),
             Target(detector, "refined", "APr", 0.0, over="copy_paste"),
+            Target(detector, "refined", "APr", 0.0, over="published"),
         )
     ),
 )

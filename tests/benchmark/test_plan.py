@@ -45,7 +45,7 @@ def test_the_main_table_is_whole():
     config = load_benchmark_config(CONFIGS["demo"])
     kinds = Counter(step.kind for step in steps_of(config))
     assert kinds == {
-        "data": 3, "generate": 2, "oracle": 1, "train": 46, "predict": 46, "record": 46
+        "data": 3, "generate": 2, "oracle": 1, "train": 42, "predict": 42, "record": 42
     }  # fmt: skip
     assert config.split == "val" and config.reduced
 
