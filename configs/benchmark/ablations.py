@@ -31,7 +31,6 @@ ROWS = {
     # Table 2f: images of a category
     "images_6": "6 images a category",
     "images_24": "24 images a category",
-    "images_48": "48 images a category",
     # Table 2g: resolution of the attention
     "scales_coarse": "attention 8 x 8",
     "scales_fine": "attention 16 x 16",

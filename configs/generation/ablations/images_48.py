@@ -1,7 +1,0 @@
-"""Table 2f: four times as many images of a category."""
-
-import dataclasses
-
-from default import config as parent
-
-config = dataclasses.replace(parent, images_per_category=48)
