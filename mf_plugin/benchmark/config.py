@@ -68,14 +68,20 @@ class Arm:
 
 @dataclass(frozen=True)
 class Detector:
-    """A detector: its name in tables and ``--detectors``, and its config of MMDetection.
+    """A detector and its schedule.
 
-    ``config`` is the path less an arm's suffix and ".py".
+    Args:
+        name: in tables, file names and ``--detectors``.
+        title: of progress and log.
+        config: path of its MMDetection config, less an arm's suffix and ".py".
+        start: each training goes on from the weights that this detector has after its training
+            on the real images alone, with the same seed; None: it starts as its config says.
     """
 
     name: str
     title: str
     config: str
+    start: Detector | None = None
 
     def config_of(self, arm: Arm) -> str:
         """The config file that an arm is trained with."""

@@ -25,6 +25,7 @@ CODE = {
     "predict": (*TRAINING, "tools/train_net.py"),
     "record": ("mf_plugin/evaluation", "mf_plugin/benchmark/measure.py", "tools/measure_run.py"),
 }
+REAL = Arm("real", "real images")  # what a detector's start was trained on
 DRAWS, DRAWS_SEED = 1000, 0  # of the bootstrap, as tools/eval_rare.py's
 
 
@@ -135,6 +136,9 @@ def _train(
     if split != "train":
         options.append(f"train_dataloader.dataset.ann_file={split}/annotations.json")
         options.append(f"train_dataloader.dataset.data_prefix.img={split}")
+    if detector.start is not None:
+        needs.append(_train(config, detector.start, REAL, seed, root))
+        options.append(f"load_from={{{len(needs) - 1}}}/run/iter_*.pth")
     file = detector.config_of(arm)
     return Step(
         "train",

@@ -26,7 +26,8 @@ def steps_of(config):
 
 def train_step(config, arm):
     (training,) = [t for t in plan(config, ROOT) if t.arm == arm]
-    return next(step for step in ordered([training.record]) if step.kind == "train")
+    predict = training.record.needs[0]
+    return predict.needs[0]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,17 @@ def test_a_change_of_one_arm_reruns_that_arm_alone(one):
     )
     old, new = ({step.hash for step in steps_of(config)} for config in (one, changed))
     assert len(new - old) == 3  # train, predict, record
+
+
+def test_ablations_go_on_from_the_main_tables_baseline_of_the_same_seed():
+    main, rows = (load_benchmark_config(CONFIGS[name]) for name in ("demo", "ablations"))
+    for seed in rows.seeds:
+        start = train_step(select(main, seeds=[seed], detectors=["mask-rcnn"]), "real")
+        for arm, number in (("real", 1), ("default", 2)):
+            step = train_step(select(rows, seeds=[seed]), arm)
+            assert step.needs[number].hash == start.hash
+            assert step.arguments[-1] == f"load_from={{{number}}}/run/iter_*.pth"
+    assert not any("load_from" in a for a in start.arguments)
 
 
 def test_each_ablation_changes_one_setting():

@@ -104,7 +104,7 @@ def test_the_paper_s_schedules():
 def test_mmdet_has_a_config_of_every_name():
     stems = {path.stem for path in (CONFIGS.parent / "mmdet").glob("*.py")}
     # The benchmark's own are MMDetection's alone.
-    own = ("_copy-paste", "_2x", "_half")
+    own = ("_copy-paste", "_2x", "_finetune")
     stems = {s for s in stems if not s.endswith(own) and not s.startswith("judge_")}
     assert stems == {path.stem for path in FIRST + SECOND}
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs/mmdet"
 SUFFIX = "_mosaicfusion"
 JUDGE = "judge_"  # measures synthetic data, see tests/tools/test_judge_detector.py
-SCHEDULES = ("_2x", "_half")  # of configs/benchmark/{schedule,ablations}.py
+SCHEDULES = ("_2x", "_finetune")  # of configs/benchmark/{schedule,ablations}.py
 NAMES = sorted(
     p.stem
     for p in FOLDER.glob("*.py")
@@ -59,15 +59,16 @@ def test_all_detectors_come_in_pairs():
 
 
 @pytest.mark.parametrize(
-    "name, suffix, times",
+    "name, suffix, times, rate",
     [
-        ("centernet2_r18_fpn_minilvis-demo", "_2x", 2),
-        ("mask-rcnn_r18_fpn_minilvis-demo", "_half", 1 / 2),
+        ("centernet2_r18_fpn_minilvis-demo", "_2x", 2, 1),
+        ("mask-rcnn_r18_fpn_minilvis-demo", "_finetune", 1 / 3, 1 / 2),
     ],
 )
-def test_another_schedule_differs_in_its_steps_alone(name, suffix, times):
+def test_another_schedule_differs_in_its_steps_and_learning_rate_alone(name, suffix, times, rate):
     own, other = read(name), read(name + suffix)
     steps = own.train_cfg.max_iters * times
+    own.optim_wrapper.optimizer.lr *= rate
     changed = {key for key in own if own[key] != other[key]}
     assert changed == {"max_iters", "train_cfg", "param_scheduler"}
     assert other.train_cfg == {**own.train_cfg, "max_iters": steps, "val_interval": steps}
