@@ -64,9 +64,15 @@ def _draw(plot: Any, rows: list[Mapping[str, Any]], metric: str) -> None:
             plot.plot(interval, [y, y], color=COLOURS[metric], linewidth=2)
         plot.plot([value], [y], "o", color=COLOURS[metric], markersize=5)
     plot.axvline(0, color=INK, linewidth=0.8)
-    plot.set_yticks(range(len(rows)), [f"{row['label']} ({len(row['seeds'])})" for row in rows])
+    plot.set_yticks(range(len(rows)), [_label(row, rows[0]["baseline"]) for row in rows])
     plot.set_ylim(len(rows) - 0.5, -0.5)
     plot.tick_params(colors=INK, length=0)
     plot.grid(axis="x", color=INK, alpha=0.25)
     for side in plot.spines.values():
         side.set_visible(False)
+
+
+def _label(row: Mapping[str, Any], usual: str) -> str:
+    """The arm with its number of seeds, and what its gain is counted from where that is unusual."""
+    over = "" if row["baseline"] == usual else f", to {row['baseline']}"
+    return f"{row['label']}{over} ({len(row['seeds'])})"
