@@ -1,8 +1,8 @@
 """Ablations in the manner of the paper's tables: one setting at a time, on minival, where choices
 are made. Differences are to the default, the synthetic set of `make demo`.
 
-Every row goes on from the same weights, those of the main table's Mask R-CNN on real images with the
-same seed: rows then differ less by chance, and a third of the steps serves."""
+Every row goes on from the same weights, those of the main table's Mask R-CNN on real images with
+the same seed: rows then differ less by chance, and a third of the steps serves."""
 
 import dataclasses
 
