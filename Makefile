@@ -10,7 +10,7 @@ help:
 	@echo "make demo        set up .venv, then go from mini-LVIS to the rare-category AP table"
 	@echo "make test        set up .venv, then run the tests"
 	@echo "make test-heavy  the tests that take minutes each"
-	@echo "make demo-seeds  the demo with seeds 1 to 3 (the table of the README)"
+	@echo "make demo-seeds  the demo with seeds 1 to 3"
 	@echo "make demo-detectors  the demo with CenterNet2, and both in Detectron2 if it is installed"
 
 setup: $(STAMP)

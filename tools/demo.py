@@ -1,7 +1,7 @@
 """From nothing to a rare-category AP table: mini-LVIS, MosaicFusion, two trainings, the report.
 
 python tools/demo.py                 # seed 1: what `make demo` runs
-python tools/demo.py --seeds 1 2 3   # the table of the README
+python tools/demo.py --seeds 1 2 3   # with intervals over seeds, too
 python tools/demo.py --framework detectron2 --detector centernet2   # another line of it
 
 Every step is a command of this repository, printed before it runs; the two trainings of a seed run
