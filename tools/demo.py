@@ -2,7 +2,7 @@
 
 python tools/demo.py                 # seed 1: what `make demo` runs
 python tools/demo.py --seeds 1 2 3   # with intervals over seeds, too
-python tools/demo.py --framework detectron2 --detector centernet2   # another line of it
+python tools/demo.py --framework detectron2 --detector centernet2   # another line of docs/detectors.md
 
 Every step is a command of this repository, printed before it runs; the two trainings of a seed run
 side by side, a share of the cores each. A step that has finished is not run again; --fresh starts
