@@ -21,7 +21,7 @@ from mf_plugin.errors import InputError
 from mf_plugin.lvis.io import read_lvis, validate_lvis
 
 if TYPE_CHECKING:
-    from mf_plugin.generation.config import GenerationConfig
+    from mf_plugin.generation.generator import GeneratorConfig
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +44,12 @@ class SyntheticDataset:
 
     Args:
         root: the dataset folder; it need not exist yet if there is a config.
-        config: a GenerationConfig, or the path of a Python file that defines one. A dataset that
-            is already there must have been generated with it.
+        config: a GenerationConfig or SegGenConfig, or the path of a Python file that defines one. A
+            dataset that is already there must have been generated with it.
     """
 
     def __init__(
-        self, root: str | Path, config: GenerationConfig | str | Path | None = None
+        self, root: str | Path, config: GeneratorConfig | str | Path | None = None
     ) -> None:
         self.root = Path(os.path.abspath(root))
         self._config = config
@@ -93,7 +93,7 @@ class SyntheticDataset:
         return self.annotations_file.is_file() and (self.root / PROVENANCE).is_file()
 
     def _generate_once(
-        self, config: GenerationConfig, device: str, generate: Callable[..., Any] | None
+        self, config: GeneratorConfig, device: str, generate: Callable[..., Any] | None
     ) -> None:
         self.root.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root.with_name(self.root.name + ".lock"))
@@ -109,7 +109,7 @@ class SyntheticDataset:
                 f"generation ended without {ANNOTATIONS} and {PROVENANCE} in {self.root}"
             )
 
-    def _load_config(self) -> GenerationConfig | None:
+    def _load_config(self) -> GeneratorConfig | None:
         if not isinstance(self._config, (str, Path)):
             return self._config
         from mf_plugin.generation.config import load_generation_config
@@ -117,7 +117,7 @@ class SyntheticDataset:
         self._config = load_generation_config(self._config)
         return self._config
 
-    def _check_config(self, config: GenerationConfig | None) -> None:
+    def _check_config(self, config: GeneratorConfig | None) -> None:
         if config is None:
             return
         path = self.root / PROVENANCE
