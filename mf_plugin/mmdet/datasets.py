@@ -88,19 +88,14 @@ class LVISJsonDataset(KeepsCategories, LVISV1Dataset):
         for annotation in data["annotations"]:
             annotations[annotation["image_id"]].append(annotation)
             self.cat_img_map[annotation["category_id"]].append(annotation["image_id"])
-        return [
-            self.parse_data_info(
-                {
-                    "raw_img_info": {
-                        **image,
-                        "img_id": image["id"],
-                        "file_name": image_path(image),
-                    },
-                    "raw_ann_info": annotations[image["id"]],
-                }
-            )
-            for image in data["images"]
-        ]
+        return [self._record(image, annotations[image["id"]]) for image in data["images"]]
+
+    def _record(self, image: Mapping[str, Any], annotations: list[dict]) -> dict:
+        named = {**image, "img_id": image["id"], "file_name": image_path(image)}
+        record = self.parse_data_info({"raw_img_info": named, "raw_ann_info": annotations})
+        if "source_image_id" in image:
+            record["source_image_id"] = image["source_image_id"]
+        return record
 
     def _take_classes(self, categories: list[dict]) -> None:
         names = tuple(category["name"] for category in categories)
@@ -143,6 +138,7 @@ class SyntheticLVISDataset(LVISJsonDataset):
     is_synthetic = True
 
     def __init__(self, root: str, generation_config: str | None = None, **kwargs: Any) -> None:
+        self.root = root
         dataset = SyntheticDataset(root, generation_config)
         with random_state_kept():
             dataset.ensure("cuda" if torch.cuda.is_available() else "cpu")

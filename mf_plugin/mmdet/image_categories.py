@@ -2,14 +2,15 @@
 
 mmdet pickles the record of each image when a dataset is loaded; asking for an image's labels later
 unpickles its polygons too, which takes seconds at LVIS's size. So where a dataset of ours, or one
-inside our union, is loaded, the table of labels is kept (`KeepsCategories`, `build_keeping`).
+inside our union, is loaded, the table of labels and the image ids are kept (`KeepsCategories`,
+`build_keeping`).
 
 Shapes: N images of a dataset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -93,9 +94,9 @@ class KeepsCategories:
     """Mixed into a BaseDetDataset: keeps the table of its labels when its records are pickled."""
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
-        table = _table_of_records(self.data_list)
+        table, ids = _table_of_records(self.data_list), ids_of_records(self.data_list)
         data_bytes, data_address = super()._serialize_data()
-        self._categories = (data_address, table)
+        self._categories, self._ids = (data_address, table), (data_address, ids)
         return data_bytes, data_address
 
 
@@ -120,10 +121,22 @@ def build_keeping(config: Mapping[str, Any]) -> Any:
     dataset.full_init()
     if pickled:
         dataset.serialize_data = True
-        table = _table_of_records(dataset.data_list)
+        table, ids = _table_of_records(dataset.data_list), ids_of_records(dataset.data_list)
         dataset.data_bytes, dataset.data_address = dataset._serialize_data()
         dataset._categories = (dataset.data_address, table)
+        dataset._ids = (dataset.data_address, ids)
     return dataset
+
+
+def ids_of_records(records: Iterable[Mapping[str, Any]]) -> list[tuple[Any, Any]]:
+    """N pairs: the id of each image, and that of the real image that it was made of or None."""
+    return [(r.get("img_id"), r.get("source_image_id")) for r in records]
+
+
+def kept_ids(dataset: Any) -> list[tuple[Any, Any]] | None:
+    """`ids_of_records` of a dataset as kept, while they are those of the records it has."""
+    address, ids = getattr(dataset, "_ids", (None, None))
+    return ids if ids is not None and address is dataset.data_address else None
 
 
 def _passes_labels_on(dataset: Any) -> bool:
