@@ -39,6 +39,25 @@ def resolve_folder(folder: str | Path) -> tuple[str, str | None]:
     return os.path.abspath(folder), None
 
 
+def resolve_folders(
+    folders: str | Path | Sequence[str | Path],
+) -> tuple[tuple[str, str | None], ...]:
+    """`resolve_folder` of one or several, in their order.
+
+    Raises:
+        InputError: there is none, or one is given twice.
+    """
+    several = [folders] if isinstance(folders, (str, Path)) else list(folders)
+    found = tuple(resolve_folder(folder) for folder in several)
+    if not found:
+        raise InputError("expected one synthetic dataset or more, got none")
+    roots = [root for root, _ in found]
+    twice = next((root for root in roots if roots.count(root) > 1), None)
+    if twice is not None:
+        raise InputError(f"the synthetic dataset {twice} is given twice: expected each once")
+    return found
+
+
 class SyntheticDataset:
     """A synthetic dataset folder, and the config that it is generated from where it is missing.
 

@@ -53,31 +53,32 @@ OTHER_LOADING = {
 
 @dataclass(frozen=True)
 class Synthetic:
-    """The synthetic dataset that goes in.
+    """The synthetic datasets that go in.
 
     Attributes:
-        root: its folder.
-        generation_config: what it is generated from where it is missing.
+        folders: of each its folder, and what it is generated from where it is missing or None.
         scope: what stands before our names in the config: ``mmdet.`` or nothing.
     """
 
-    root: str
-    generation_config: str | None = None
+    folders: tuple[tuple[str, str | None], ...]
     scope: str = ""
 
-    def beside(self, real: Mapping[str, Any]) -> dict[str, Any]:
-        """Its config, with the pipeline and the filters of a real dataset's."""
-        inherited = {key: copy.deepcopy(real[key]) for key in INHERITED if key in real}
-        inherited["pipeline"] = _from_local_disk(inherited["pipeline"])
-        config = dict(type=f"{self.scope}SyntheticLVISDataset", root=self.root, **inherited)
-        if self.generation_config is not None:
-            config["generation_config"] = self.generation_config
-        return config
+    def beside(self, real: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Their configs, with the pipeline and the filters of a real dataset's."""
+        configs = []
+        for root, generation_config in self.folders:
+            inherited = {key: copy.deepcopy(real[key]) for key in INHERITED if key in real}
+            inherited["pipeline"] = _from_local_disk(inherited["pipeline"])
+            config = dict(type=f"{self.scope}{_kind_beside(real)}", root=root, **inherited)
+            if generation_config is not None:
+                config["generation_config"] = generation_config
+            configs.append(config)
+        return configs
 
     def union(self, datasets: list[Any], beside: Mapping[str, Any]) -> dict[str, Any]:
-        """The config of ``datasets`` and the synthetic one, which is like one of theirs."""
+        """The config of ``datasets`` and the synthetic ones, which are like one of theirs."""
         return dict(
-            type=f"{self.scope}LVISConcatDataset", datasets=[*datasets, self.beside(beside)]
+            type=f"{self.scope}LVISConcatDataset", datasets=[*datasets, *self.beside(beside)]
         )
 
 
@@ -137,6 +138,11 @@ def _leaf_of_unknown(dataset: Any, kind: type) -> Any:
 
 def _mixes_images(dataset: Any) -> bool:
     return any(issubclass(class_of(node), MultiImageMixDataset) for node in _nodes(dataset))
+
+
+def _kind_beside(real: Mapping[str, Any]) -> str:
+    """The name of the class that reads a synthetic folder for what a real dataset is read for."""
+    return "SyntheticLVISDataset"
 
 
 def _nodes(dataset: Any) -> Iterator[Any]:

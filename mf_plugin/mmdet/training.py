@@ -20,6 +20,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
+from mf_plugin.data.choice import choose_synthetic
 from mf_plugin.errors import InputError
 from mf_plugin.mmdet.metrics import LVISResults
 from mf_plugin.mmdet.registered import class_of, leaves
@@ -40,10 +41,12 @@ class TrainingOptions:
 
     Attributes:
         config: a config file of mmengine.
-        synthetic: folder of a synthetic dataset to train on as well, or a generation config.
+        synthetic: folder of a synthetic dataset to train on as well, or a generation config; or
+            several of them.
         no_synthetic: train without what synthetic data the config names.
-        policy: how repeat factors count synthetic images: joint, real, ratio.
-        synthetic_ratio: their share of an epoch.
+        synthetic_only: train on the synthetic data alone, that is given or in the config.
+        policy: how synthetic images are sampled: joint, real, ratio, replace, synthetic.
+        synthetic_ratio: their share of an epoch, or the probability of replace; one or several.
         work_dir: where logs, checkpoints and results go.
         seed: of weights, draws and augmentation.
         cfg_options: ``key=value`` items that override the config.
@@ -53,10 +56,11 @@ class TrainingOptions:
     """
 
     config: str
-    synthetic: str | None = None
+    synthetic: str | Sequence[str] | None = None
     no_synthetic: bool = False
+    synthetic_only: bool = False
     policy: str | None = None
-    synthetic_ratio: float | None = None
+    synthetic_ratio: float | Sequence[float] | None = None
     work_dir: str | None = None
     seed: int | None = None
     cfg_options: Sequence[str] = ()
@@ -221,23 +225,20 @@ def _write_results(cfg: Config) -> None:
 
 
 def _choose_data(cfg: Config, options: TrainingOptions) -> Config:
+    choice = choose_synthetic(options)
     if options.no_synthetic:
-        if options.synthetic or options.policy or options.synthetic_ratio is not None:
-            raise InputError(
-                "--no-synthetic excludes --synthetic, --policy and --synthetic-ratio"
-            )
         return without_synthetic(cfg)
-    if options.synthetic:
-        return with_synthetic(cfg, options.synthetic, options.policy, options.synthetic_ratio)
-    if options.policy or options.synthetic_ratio is not None:
+    if choice.folders:
+        return with_synthetic(cfg, choice.folders, choice.policy, choice.ratio)
+    if choice.policy or choice.ratio is not None:
         sampler = (cfg.get("train_dataloader") or {}).get("sampler") or {}
         if not is_repeat_factor_sampler(sampler):
             raise InputError(
-                "--policy and --synthetic-ratio expect --synthetic DIR, or a config whose sampler "
-                f"is RepeatFactorSampler; it is {sampler.get('type')}"
+                "--policy, --synthetic-ratio and --synthetic-only expect --synthetic DIR, or a "
+                f"config whose sampler is RepeatFactorSampler; it is {sampler.get('type')}"
             )
-        sampler.policy = options.policy or "ratio"
-        sampler.synthetic_ratio = options.synthetic_ratio
+        sampler.policy = choice.policy or "ratio"
+        sampler.synthetic_ratio = choice.ratio
     return cfg
 
 
