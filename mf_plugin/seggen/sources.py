@@ -91,7 +91,12 @@ class Source(ABC):
         things: ids of the categories that are counted; the others ("stuff") have one segment an
             image.
         image_root: what their paths start from.
+
+    Attributes:
+        indexed: whether ``categories`` is answered without reading a file.
     """
+
+    indexed = True
 
     def __init__(
         self,
@@ -224,6 +229,8 @@ class _Instances(Source):
 
 
 class _LabelMaps(Source):
+    indexed = False
+
     def __init__(self, config: SourceConfig) -> None:
         assert config.labels is not None and config.images is not None
         self._folder = Path(config.labels)

@@ -76,6 +76,10 @@ class Text2Mask:
         """Folder or hub id of the base."""
         return self.record.base
 
+    def check_size(self, size: Sequence[int]) -> tuple[int, int]:
+        """(height, width) in pixels; InputError unless the base can paint it."""
+        return check_size(size, self._pipeline)
+
     def __call__(
         self,
         captions: Sequence[str],
