@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmdet.datasets import BaseDetDataset
+from mmdet.datasets import BaseDetDataset, BaseSegDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from tqdm import tqdm
@@ -53,11 +54,13 @@ def image_categories(dataset: Any) -> ImageCategories:
     """The labels in all N images, of any dataset with boxes, wrapped or not.
 
     From the table that was kept where there is one; else image by image, under a progress bar
-    where there are many.
+    where there are many. A semantic dataset's images count as without labels.
 
     Raises:
         InputError: a dataset in it has no labels that could be read.
     """
+    if isinstance(dataset, BaseSegDataset):  # in its label maps, which nobody reads in advance
+        return ImageCategories.from_lists([[]] * len(dataset))
     if not _passes_labels_on(dataset):
         return ImageCategories.from_lists(_one_by_one(dataset))
     if hasattr(dataset, "datasets"):
@@ -130,7 +133,14 @@ def build_keeping(config: Mapping[str, Any]) -> Any:
 
 def ids_of_records(records: Iterable[Mapping[str, Any]]) -> list[tuple[Any, Any]]:
     """N pairs: the id of each image, and that of the real image that it was made of or None."""
-    return [(r.get("img_id"), r.get("source_image_id")) for r in records]
+    return [(_id_of_record(r), r.get("source_image_id")) for r in records]
+
+
+def _id_of_record(record: Mapping[str, Any]) -> Any:
+    """Its id; the name of its file where it has none, as in mmdet's semantic datasets."""
+    if "img_id" in record or "img_path" not in record:
+        return record.get("img_id")
+    return Path(record["img_path"]).name
 
 
 def kept_ids(dataset: Any) -> list[tuple[Any, Any]] | None:

@@ -6,12 +6,13 @@ The tree of wrappers is walked from the outside in, down to where the union stan
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mmdet.datasets import (
     BaseDetDataset,
+    BaseSegDataset,
     CocoPanopticDataset,
     DODDataset,
     Flickr30kDataset,
@@ -37,15 +38,16 @@ INHERITED = (
     "caption_prompt",
 )
 CONCATS = (ConcatDataset, MMDetConcatDataset, LVISConcatDataset)
-OTHER_TRUTH = {  # detection datasets whose annotations are more, or other, than boxes and masks
-    CocoPanopticDataset: "panoptic maps",
+OTHER_TRUTH = {  # detection datasets whose annotations synthetic folders do not have
     ODVGDataset: "texts",
     Flickr30kDataset: "texts",
     DODDataset: "texts",
     MDETRStyleRefCocoDataset: "texts",
 }
+WITH_MAPS = {"panoptic maps": CocoPanopticDataset, "semantic maps": BaseSegDataset}
 OTHER_LOADING = {
     "LoadPanopticAnnotations": "panoptic maps",
+    "LoadPanopticMaps": "panoptic maps",
     "LoadProposals": "proposals",
     "LoadTrackAnnotations": "tracks",
 }
@@ -92,8 +94,10 @@ def add_synthetic(dataset: Any, synthetic: Synthetic) -> tuple[Any, float]:
     Raises:
         InputError: the training set is of a kind that is not handled.
     """
+    kinds = [class_of(leaf) for leaf in leaves(dataset)]
+    taken = {what for what, kind in WITH_MAPS.items() if all(issubclass(k, kind) for k in kinds)}
     for node in _nodes(dataset):
-        _check_pipeline(node)
+        _check_pipeline(node, taken)
     for leaf in leaves(dataset):
         _check_leaf(leaf)
     thresholds = [0.0]
@@ -142,7 +146,10 @@ def _mixes_images(dataset: Any) -> bool:
 
 def _kind_beside(real: Mapping[str, Any]) -> str:
     """The name of the class that reads a synthetic folder for what a real dataset is read for."""
-    return "SyntheticLVISDataset"
+    kind = class_of(real)
+    if issubclass(kind, CocoPanopticDataset):
+        return "SyntheticPanopticDataset"
+    return "SyntheticSegDataset" if issubclass(kind, BaseSegDataset) else "SyntheticLVISDataset"
 
 
 def _nodes(dataset: Any) -> Iterator[Any]:
@@ -157,8 +164,10 @@ def _check_leaf(leaf: Mapping[str, Any]) -> None:
     truth = next((what for known, what in OTHER_TRUTH.items() if issubclass(kind, known)), None)
     if truth is not None:
         raise InputError(f"{where}: it is annotated with {truth}, synthetic images are not")
-    if not issubclass(kind, BaseDetDataset):
-        raise InputError(f"{where}: expected a subclass of mmdet's BaseDetDataset")
+    if not issubclass(kind, (BaseDetDataset, BaseSegDataset)):
+        raise InputError(
+            f"{where}: expected a subclass of mmdet's BaseDetDataset or BaseSegDataset"
+        )
     if "pipeline" not in leaf:
         raise InputError(f"{where}: it names no pipeline in the config that synthetic data can use")
     if leaf.get("proposal_file"):
@@ -168,15 +177,16 @@ def _check_leaf(leaf: Mapping[str, Any]) -> None:
         )
 
 
-def _check_pipeline(node: Mapping[str, Any]) -> None:
+def _check_pipeline(node: Mapping[str, Any], taken: Collection[str]) -> None:
     for step in _steps(node.get("pipeline") or ()):
         kind = step.get("type")
         name = kind.rpartition(".")[2] if isinstance(kind, str) else getattr(kind, "__name__", "")
         what = OTHER_LOADING.get(name, "semantic maps" if step.get("with_seg") else None)
-        if what is not None:
+        if what is not None and what not in taken:
             raise InputError(
-                f"--synthetic does not go with a pipeline that loads {what} ({name}): synthetic "
-                "images have boxes and masks alone"
+                f"--synthetic does not go with a pipeline that loads {what} ({name}) of this "
+                "dataset: expected boxes and masks alone, or a CocoPanopticDataset or "
+                "BaseSegDataset"
             )
 
 

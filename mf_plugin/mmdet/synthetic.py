@@ -22,7 +22,7 @@ from mmengine.utils import import_modules_from_strings
 
 from mf_plugin.data.provider import resolve_folders
 from mf_plugin.errors import InputError
-from mf_plugin.mmdet.datasets import SyntheticLVISDataset
+from mf_plugin.mmdet.datasets import SyntheticFolder
 from mf_plugin.mmdet.placing import Synthetic, add_synthetic
 from mf_plugin.mmdet.registered import class_of, parts
 from mf_plugin.mmdet.samplers import RepeatFactorSampler
@@ -115,7 +115,7 @@ def _remove(dataset: Any) -> Any:
     """The dataset config less its synthetic parts; None where nothing is left."""
     inner = parts(dataset)
     if not inner:
-        return None if issubclass(class_of(dataset), SyntheticLVISDataset) else dataset
+        return None if issubclass(class_of(dataset), SyntheticFolder) else dataset
     kept = [d for d in map(_remove, inner) if d is not None]
     if "datasets" not in dataset:
         dataset["dataset"] = kept[0] if kept else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmdet.evaluation import CocoMetric
+from mmdet.evaluation import CocoMetric, SemSegMetric
 from mmdet.registry import METRICS
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
@@ -23,7 +23,9 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 from mf_plugin.data.choice import choose_synthetic
 from mf_plugin.errors import InputError
 from mf_plugin.mmdet.metrics import LVISResults
+from mf_plugin.mmdet.panoptic import PanopticQuality
 from mf_plugin.mmdet.registered import class_of, leaves
+from mf_plugin.mmdet.semantic import SemanticIoU
 from mf_plugin.mmdet.synthetic import (
     is_repeat_factor_sampler,
     with_synthetic,
@@ -33,6 +35,7 @@ from mf_plugin.mmdet.synthetic import (
 logger = logging.getLogger(__name__)
 
 RESULT_METRICS = (LVISResults, CocoMetric)  # with RareAP and LVISMetric, their subclasses
+MAP_METRICS = (PanopticQuality, SemanticIoU, SemSegMetric)  # of maps, which eval_rare does not read
 
 
 @dataclass(frozen=True)
@@ -214,13 +217,15 @@ def _write_results(cfg: Config) -> None:
         for evaluator in evaluators
         if issubclass(class_of(evaluator, METRICS), RESULT_METRICS)
     ]
-    for evaluator in writers:
+    kinds = [class_of(evaluator, METRICS) for evaluator in evaluators]
+    maps = [e for e, kind in zip(evaluators, kinds) if issubclass(kind, PanopticQuality)]
+    for evaluator in (*writers, *maps):
         evaluator["outfile_prefix"] = str(Path(cfg.work_dir) / "results")
-    if evaluators and not writers:
+    if not writers and not all(issubclass(kind, MAP_METRICS) for kind in kinds):
         logger.warning(
             "test_evaluator (%s) writes no results.segm.json for tools/eval_rare.py: CocoMetric, "
             "LVISMetric and LVISResults do",
-            ", ".join(class_of(evaluator, METRICS).__name__ for evaluator in evaluators),
+            ", ".join(kind.__name__ for kind in kinds),
         )
 
 
