@@ -15,8 +15,8 @@ import logging
 from pathlib import Path
 
 from mf_plugin import cli
-from mf_plugin.seggen.config import load_train_config
-from mf_plugin.seggen.train import train
+from mf_plugin.seggen.training.config import load_train_config
+from mf_plugin.seggen.training.train import train
 
 logger = logging.getLogger("train_seggen")
 

@@ -2,7 +2,7 @@
 
 from seggen_common import BLIP2, COCO_PANOPTIC, SDXL
 
-from mf_plugin.seggen.config import SegGenTrainConfig
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 config = SegGenTrainConfig(
     what="mask2img",

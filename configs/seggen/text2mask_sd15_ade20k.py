@@ -2,7 +2,7 @@
 
 from seggen_common import ADE20K, ADE20K_DISTANCE, BLIP2, SD15
 
-from mf_plugin.seggen.config import SegGenTrainConfig
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 config = SegGenTrainConfig(
     what="text2mask",

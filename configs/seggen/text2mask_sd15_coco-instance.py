@@ -2,7 +2,7 @@
 
 from seggen_common import COCO_CAPTIONS, COCO_INSTANCE, SD15
 
-from mf_plugin.seggen.config import SegGenTrainConfig
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 config = SegGenTrainConfig(
     what="text2mask",

@@ -8,7 +8,7 @@ from pathlib import Path
 from seggen_common import MINILVIS_DEMO
 
 import mf_plugin
-from mf_plugin.seggen.config import SegGenTrainConfig
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 config = SegGenTrainConfig(
     what="mask2img",

@@ -21,7 +21,7 @@ from mf_plugin.seggen.base import encode_captions, is_sdxl
 from mf_plugin.seggen.mask2img import condition
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
 from mf_plugin.seggen.record import ModelRecord
-from mf_plugin.seggen.samples import Sample, draw_variant
+from mf_plugin.seggen.training.samples import Sample, draw_variant
 
 if TYPE_CHECKING:
     import torch

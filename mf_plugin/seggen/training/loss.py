@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
-from mf_plugin.seggen.batches import Batch
+from mf_plugin.seggen.training.batches import Batch
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from mf_plugin.seggen.config import SegGenTrainConfig
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 from mf_plugin.seggen.mask2img import Mask2Img
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
 from mf_plugin.seggen.record import ModelRecord

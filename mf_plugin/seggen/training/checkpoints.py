@@ -14,7 +14,7 @@ from typing import Any
 
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.io import write_json_atomic
-from mf_plugin.seggen.config import SegGenTrainConfig
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 from mf_plugin.seggen.record import ModelRecord
 
 FILE = "train.json"
