@@ -15,7 +15,7 @@ synthetic_root = "work_dirs/ade20k_imgsyn"
 generation_config = "configs/generation/ade20k_imgsyn.py"
 
 # ---------------------------------------------------------------- data
-data_root = "data/ADEChallengeData2016"
+data_root = "data/ade/ADEChallengeData2016"
 short_side = 512
 crop_size = (short_side, short_side)
 train_pipeline = [

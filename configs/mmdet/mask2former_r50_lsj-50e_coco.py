@@ -11,8 +11,8 @@ custom_hooks = [dict(type="ProgressBarHook")]
 randomness = dict(seed=1)
 work_dir = "work_dirs/mask2former_r50_lsj-50e_coco"
 
-synthetic_root = "work_dirs/coco_imgsyn"
-generation_config = "configs/generation/coco_imgsyn.py"
+synthetic_root = "work_dirs/coco_instance_imgsyn"
+generation_config = "configs/generation/coco_instance_imgsyn.py"
 
 # Threshold 0: each image once an epoch, as DefaultSampler has it.
 train_dataloader = dict(sampler=dict(_delete_=True, type="RepeatFactorSampler", threshold=0.0))

@@ -7,8 +7,8 @@ custom_hooks = [dict(type="ProgressBarHook")]
 randomness = dict(seed=1)
 work_dir = "work_dirs/mask2former_swin-l_lsj-100e_coco-panoptic"
 
-synthetic_root = "work_dirs/coco-panoptic_imgsyn"
-generation_config = "configs/generation/coco_panoptic_imgsyn.py"
+synthetic_root = "work_dirs/coco_imgsyn"
+generation_config = "configs/generation/coco_imgsyn.py"
 
 # ---------------------------------------------------------------- data
 # As in mmdet, but for the two parts that need panopticapi, and the sampler.

@@ -1,8 +1,8 @@
 """Synthetic folders with label maps, for semantic and panoptic training.
 
-Beside annotations.json such a folder holds labels/<image>.png: for semantic training a pixel is the
-id of its category, 0 where there is none; for panoptic training COCO's panoptic.json says what the
-segments are.
+Beside annotations.json such a folder holds labels/<image>.png. For semantic training a pixel is the
+place of its category in the json, from 1, 0 where there is none and 255 where it is not to be
+counted; for panoptic training COCO's panoptic.json says what the segments are.
 """
 
 from __future__ import annotations
@@ -186,16 +186,15 @@ class SyntheticSegDataset(SyntheticFolder, BaseSegDataset):
             self.class_labels = tuple(self._given_labels)
             where = str(self.annotations_file)
             label_of = match_categories(categories, self.class_labels, used, where)
-        largest = max((*label_of, len(self.class_labels)), default=0)
-        if largest > MOST_CLASSES:
+        if max(len(categories), len(self.class_labels)) > MOST_CLASSES:
             raise InputError(
-                f"{self.root}: {len(self.class_labels)} classes and category ids up to {largest}: "
+                f"{self.root}: {len(categories)} categories for {len(self.class_labels)} classes: "
                 f"mmdet's label maps hold {MOST_CLASSES}"
             )
-        label_of = {c["id"]: label_of.get(c["id"], IGNORED) for c in categories}
         steps = self.pipeline.transforms
         reduced = any(getattr(step, "reduce_zero_label", False) for step in steps)
-        values = {value - reduced: label for value, label in label_of.items()}
+        labels = [label_of.get(category["id"], IGNORED) for category in categories]
+        values = dict(enumerate(labels, start=0 if reduced else 1))
         if not reduced:
             values[0] = IGNORED
         changed = {value: label for value, label in values.items() if value != label}

@@ -91,6 +91,7 @@ def train(options: TrainingOptions) -> Path:
     """
     cfg = build_config(options)
     check_annotation_files(cfg)
+    check_weights(cfg)
     runner = QuietRunner.from_cfg(cfg)
     if cfg.get("test_dataloader"):
         runner.test_loop  # noqa: B018  builds it now: bad test data must not cost a training run
@@ -191,6 +192,20 @@ def check_annotation_files(cfg: Config) -> None:
                 command = cfg.get("data_command")
                 hint = f"; build it with: {command}" if command else ""
                 raise InputError(f"annotations of the {split} set are missing: {path}{hint}")
+
+
+def check_weights(cfg: Config) -> None:
+    """The weights that a training starts from are there; remote ones are left to mmengine.
+
+    Raises:
+        InputError: they are not.
+    """
+    path = cfg.get("load_from")
+    if path and "://" not in path and not Path(path).is_file():
+        raise InputError(
+            f"load_from {path} does not exist: train it first, or name another file with "
+            "--cfg-options load_from=FILE"
+        )
 
 
 def _annotation_file(dataset: Any) -> Path | None:
