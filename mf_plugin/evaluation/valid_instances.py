@@ -104,13 +104,16 @@ def load_detections(source: str | Path | Sequence[Mapping], dataset: GroundTruth
     return results
 
 
-def judge_instances(dataset: GroundTruth, results: Results, score: float) -> list[Verdict]:
+def judge_instances(
+    dataset: GroundTruth, results: Results, score: float, min_iou: float = MIN_IOU
+) -> list[Verdict]:
     """Judge every instance of a dataset.
 
     Args:
         dataset: of `load_dataset`.
         results: of `load_detections`.
         score: from which detections count.
+        min_iou: from which a detection's mask is an instance's.
 
     Returns:
         One verdict an instance, in the order of the annotations.
@@ -120,7 +123,7 @@ def judge_instances(dataset: GroundTruth, results: Results, score: float) -> lis
     verdicts: dict[int, Verdict] = {}
     for place in _places(dataset, results):
         ious = place.above(results.scores, score)
-        served_by = _match(ious)
+        served_by = _match(ious, min_iou)
         free = np.setdiff1d(np.arange(ious.shape[1]), served_by)
         for row, index in enumerate(place.instances.tolist()):
             asked = annotations[index]
@@ -275,10 +278,10 @@ def _keep_best(ious: np.ndarray) -> list[int]:
     return kept
 
 
-def _match(ious: np.ndarray) -> np.ndarray:
+def _match(ious: np.ndarray, min_iou: float = MIN_IOU) -> np.ndarray:
     """int[I]: the detection that serves each instance, -1 for none; pairs of high IoU first."""
     served_by = np.full(len(ious), -1)
-    rows, columns = np.nonzero(ious >= MIN_IOU)
+    rows, columns = np.nonzero(ious >= min_iou)
     order = np.argsort(-ious[rows, columns], kind="stable")
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
         if served_by[row] < 0 and column not in served_by:

@@ -42,6 +42,9 @@ _NOT_IN_MANIFEST = (  # other files have them
     "conditioning",
     "segments_info",
 )
+# Of an accepted object; CONSISTENT stands where a filter has marked (derive.py).
+CONSISTENT = "consistent"
+_SHAPE = ("segmentation", "area", "bbox", CONSISTENT)
 _SOURCE = ("source_image_id", "source_file_name")  # of the real image that a canvas comes from
 
 
@@ -118,7 +121,7 @@ def encode_canvas(canvas: CanvasResult, jpeg_quality: int) -> EncodedCanvas:
     record["file_name"] = f"images/{image_id:012d}.jpg"
     record["sha256"] = hashlib.sha256(jpeg).hexdigest()
     record["height"], record["width"] = canvas.image.shape[:2]
-    record["thumbnail"] = _to_thumbnail(canvas.image, CANVAS_SIDE)
+    record["thumbnail"] = to_thumbnail(canvas.image, CANVAS_SIDE)
     files = {record["file_name"]: jpeg}
     if canvas.labels is not None:
         record["label_file"] = f"{LABELS}/{image_id:012d}.png"
@@ -127,7 +130,7 @@ def encode_canvas(canvas: CanvasResult, jpeg_quality: int) -> EncodedCanvas:
     if canvas.segments_info:
         record["segments_info"] = list(canvas.segments_info)
     if canvas.conditioning is not None:
-        record["conditioning"] = _to_thumbnail(canvas.conditioning, CANVAS_SIDE)
+        record["conditioning"] = to_thumbnail(canvas.conditioning, CANVAS_SIDE)
     return record, files
 
 
@@ -162,7 +165,7 @@ def to_annotations(records: Iterable[Record], categories: Sequence[Record]) -> R
             }
         )
         for obj in kept:
-            shape = {key: obj[key] for key in ("category_id", "segmentation", "area", "bbox")}
+            shape = {key: obj[key] for key in ("category_id", *_SHAPE) if key in obj}
             numbers = {"id": len(annotations) + 1, "image_id": record["image_id"]}
             annotations.append({**numbers, **shape})
         instance_counts.update(obj["category_id"] for obj in kept)
@@ -236,7 +239,7 @@ def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
                         f"manifest line {line['index']} has an object of category "
                         f"{obj['category_id']}, annotations.json {shape['category_id']}"
                     )
-                obj |= {key: shape[key] for key in ("segmentation", "area", "bbox")}
+                obj |= {key: shape[key] for key in _SHAPE if key in shape}
             objects.append(obj)
         if next(kept, None):
             raise InputError(f"manifest line {line['index']}: annotations.json has more objects")
@@ -304,7 +307,7 @@ def _encode_object(obj: ObjectResult) -> Record:
         }
     if obj.reason:
         if obj.thumbnail is not None:
-            encoded["thumbnail"] = _to_thumbnail(obj.thumbnail, REJECT_SIDE)
+            encoded["thumbnail"] = to_thumbnail(obj.thumbnail, REJECT_SIDE)
         return encoded
     if obj.mask is None or not obj.mask.any():
         raise ValueError(f"{obj.prompt!r} has no mask; expected one, or a reason")
@@ -318,7 +321,7 @@ def _encode_object(obj: ObjectResult) -> Record:
     }
 
 
-def _to_thumbnail(image: np.ndarray, side: int) -> str:
+def to_thumbnail(image: np.ndarray, side: int) -> str:
     """The image as JPEG in base64, its longer side at most ``side``."""
     scale = side / max(image.shape[:2])
     if scale < 1:

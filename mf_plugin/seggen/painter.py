@@ -59,7 +59,8 @@ class SegGenPainter:
             )
         self._palette = self._mask2img.palette
         self._captioner = None
-        if config.captions == BLIP2:
+        self._said: dict[int, str] = {}  # by source image
+        if config.captions == BLIP2 and plan.captions is None:
             assert config.captions_model is not None
             self._captioner = Blip2Captioner(config.captions_model, device, config.dtype)
         self.assembler = SegGenAssembler(config, tuple(c.id for c in plan.vocabulary))
@@ -109,8 +110,11 @@ class SegGenPainter:
         if canvas.caption is not None:
             return canvas.caption
         assert self._captioner is not None
-        image = self._plan.source.read_image(canvas.source_image_id)
-        return self._captioner.caption([image])[0]
+        image_id = canvas.source_image_id
+        if image_id not in self._said:
+            image = self._plan.source.read_image(image_id)
+            self._said[image_id] = self._captioner.caption([image])[0]
+        return self._said[image_id]
 
     def _judge(
         self, canvases: Sequence[SegGenCanvas], captions: Sequence[str]

@@ -127,7 +127,7 @@ class SegGenPairs(Sequence[Pair]):
             return known[0 if rng is None else int(rng.integers(len(known)))]
         if not seen:
             return ""
-        return compose_caption(_largest_first(seen), self.source.vocabulary, rng)
+        return compose_caption(largest_first(seen), self.source.vocabulary, rng)
 
 
 def complete_images(
@@ -162,7 +162,7 @@ def complete_images(
     return tuple(complete)
 
 
-def _largest_first(seen: Sequence[tuple[int, npt.NDArray[np.bool_]]]) -> list[int]:
+def largest_first(seen: Sequence[tuple[int, npt.NDArray[np.bool_]]]) -> list[int]:
     """Category ids, one a segment, by the area of all of their category."""
     areas: dict[int, int] = {}
     for category_id, mask in seen:

@@ -7,12 +7,15 @@ shuffles; with them a canvas has a main category, and its source is the next ima
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,9 +34,11 @@ from mf_plugin.seggen.captions import (
     find_categories,
     read_coco_captions,
 )
-from mf_plugin.seggen.fitting import draw_window, fit_segments
+from mf_plugin.seggen.fitting import STRETCH, fit_segments, stretched_view
+from mf_plugin.seggen.pairs import largest_first
 from mf_plugin.seggen.sources import Source
 from mf_plugin.seggen.synthesis import BLIP2, COCO, COMPOSED, IMGSYN, MASKSYN, SegGenConfig
+from mf_plugin.seggen.views import View, draw_view
 from mf_plugin.vocabulary import Category, Vocabulary
 
 if TYPE_CHECKING:
@@ -44,6 +49,7 @@ logger = logging.getLogger(__name__)
 Mask = npt.NDArray[np.bool_]
 EMPTY = "empty"  # the source image has no segment, or none of it is in sight
 _ORDER_STREAM, _CANVAS_STREAM = 0, 1
+_TRIES = 8  # views of a source image until one shows the main category
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +57,25 @@ class SegGenCanvas:
     """One planned image.
 
     Args:
-        text2mask_seed, seed: of the colour map and of the image.
+        seed: of the image.
+        text2mask_seed: of MaskSyn's colour map.
         copy: how many canvases of this source image come before it.
         caption: None where a model says it of the source image.
         segments: of ImgSyn, (category id, bool[h, w]) at the size of the image.
-        window: of ImgSyn: the part of the source image, (top, left, height, width).
+        view: the part of the source image whose masks, or whose composed caption, are used.
         not_exhaustive: ids of categories that the source image's labels leave open.
         reason: why nothing is painted; "" where something is.
     """
 
     index: int
     seed: int
-    text2mask_seed: int
+    text2mask_seed: int | None
     source_image_id: int
     source_file_name: str
     copy: int
     caption: str | None
     segments: tuple[tuple[int, Mask], ...] = ()
-    window: tuple[int, int, int, int] | None = None
+    view: View | None = None
     not_exhaustive: tuple[int, ...] = ()
     reason: str = ""
 
@@ -93,10 +100,14 @@ class SegGenGroup:
             "source_file_name": canvas.source_file_name,
             "copy": canvas.copy,
         }
-        if canvas.window is None:
+        if canvas.text2mask_seed is not None:
             facts["text2mask_seed"] = canvas.text2mask_seed
-        else:
-            facts["window"] = list(canvas.window)
+        if canvas.view is not None:
+            facts["view"] = {
+                "scaled": list(canvas.view.scaled),
+                "corner": list(canvas.view.corner),
+                "mirrored": canvas.view.mirrored,
+            }
         if canvas.not_exhaustive:
             facts["not_exhaustive"] = list(canvas.not_exhaustive)
         return facts
@@ -108,7 +119,7 @@ class SegGenPlan(GeneratorPlan):
 
     Args:
         source: the real data set.
-        captions: image id -> its captions, of captions "coco"; else None.
+        captions: image id -> its captions, where they come from a file; else None.
         image_ids: of the source images that canvases start from.
     """
 
@@ -122,6 +133,9 @@ class SegGenPlan(GeneratorPlan):
 
     def identity(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"source_sha256": self._source_sha256}
+        if self.captions is not None:
+            text = json.dumps(sorted(self.captions.items()))
+            facts["captions_sha256"] = hashlib.sha256(text.encode()).hexdigest()
         if self.config.kind == "panoptic":
             facts["things"] = sorted(self.source.things)
         return facts
@@ -185,31 +199,48 @@ class SegGenPlan(GeneratorPlan):
         rng = np.random.default_rng((config.seed, _CANVAS_STREAM, index))
         seed, text2mask_seed = (int(value) for value in rng.integers(2**32, size=2))
         image = self.source.by_id[image_id]
+        view: View | None = None
         segments: list[tuple[int, Mask]] = []
-        window = None
-        if config.system == IMGSYN:
-            window = draw_window(image.size, config.size, config.fit, rng)
-            segments = fit_segments(
-                self.source.segments(image_id), window, config.size, config.kind == "semantic"
-            )
-        elif config.captions == COMPOSED:
-            whole = self.source.segments(image_id)
-            segments = sorted(whole, key=lambda item: -np.count_nonzero(item[1]))
-        empty = not segments and (config.system == IMGSYN or config.captions == COMPOSED)
-        caption = None if empty else self._caption(image_id, segments, main, rng)
+        if config.system == IMGSYN or config.captions == COMPOSED:
+            view, segments = self._draw_segments(image_id, main, rng)
+        empty = view is not None and not segments
+        caption = "" if empty else self._caption(image_id, segments, main, rng)
+        is_imgsyn = config.system == IMGSYN
         return SegGenCanvas(
             index=index,
             seed=seed,
-            text2mask_seed=text2mask_seed,
+            text2mask_seed=None if is_imgsyn else text2mask_seed,
             source_image_id=image_id,
             source_file_name=image.file_name,
             copy=copy,
-            caption="" if empty else caption,
-            segments=tuple(segments) if config.system == IMGSYN else (),
-            window=window,
-            not_exhaustive=self.source.not_exhaustive(image_id) if window is not None else (),
+            caption=caption,
+            segments=tuple(segments) if is_imgsyn else (),
+            view=view,
+            not_exhaustive=self.source.not_exhaustive(image_id) if is_imgsyn else (),
             reason=EMPTY if empty else "",
         )
+
+    def _draw_segments(
+        self, image_id: int, main: Category | None, rng: np.random.Generator
+    ) -> tuple[View, list[tuple[int, Mask]]]:
+        """A view and what it shows; of some views the first that shows the main category."""
+        original, whole = self.source.by_id[image_id].size, self.source.segments(image_id)
+        merge, least = self.config.kind == "semantic", self.config.gates.min_pixels
+        tries = 1 if main is None or self.config.fit == STRETCH else _TRIES
+        for _ in range(tries):
+            view = self._view(original, rng)
+            segments = fit_segments(whole, view, merge)
+            if main is not None and any(
+                id_ == main.id and np.count_nonzero(mask) >= least for id_, mask in segments
+            ):
+                break
+        return view, segments
+
+    def _view(self, original: tuple[int, int], rng: np.random.Generator) -> View:
+        config = self.config
+        if config.fit == STRETCH:
+            return stretched_view(config.size)
+        return draw_view(original, config.size, rng, zoom=config.zoom, mirror=config.mirror)
 
     def _caption(
         self,
@@ -218,11 +249,13 @@ class SegGenPlan(GeneratorPlan):
         main: Category | None,
         rng: np.random.Generator,
     ) -> str | None:
-        """Composed of the segments, larger ones first; or one of the image's own."""
-        if self.config.captions == BLIP2:
+        """Composed of the segments that are large enough, as in training; or one of the image's."""
+        if self.config.captions == BLIP2 and self.captions is None:
             return None
         if self.captions is None:
-            return compose_caption((id_ for id_, _ in segments), self.vocabulary, rng)
+            least = self.config.gates.min_pixels
+            large = [item for item in segments if np.count_nonzero(item[1]) >= least]
+            return compose_caption(largest_first(large or segments), self.vocabulary, rng)
         texts = list(self.captions[image_id])
         if main is not None and self.config.system == MASKSYN:
             texts = [t for t in texts if main.id in find_categories(t, self.vocabulary)]
@@ -239,8 +272,7 @@ def make_plan(config: SegGenConfig, source: Source) -> SegGenPlan:
     vocabulary = source.vocabulary
     captions = None
     image_ids = [image.id for image in source.images]
-    if config.captions == COCO:
-        assert config.captions_file is not None
+    if config.captions != COMPOSED and config.captions_file is not None:
         captions = _read_captions(config, image_ids, vocabulary)
         image_ids = [id_ for id_ in image_ids if id_ in captions]
     if source.indexed and (config.system == IMGSYN or config.captions == COMPOSED):
@@ -278,7 +310,8 @@ def _read_captions(
 ) -> dict[int, tuple[str, ...]]:
     """Captions of the source images; of MaskSyn, those that name a known category."""
     assert config.captions_file is not None
-    captions = read_coco_captions(config.captions_file, image_ids)
+    read = read_coco_captions if config.captions == COCO else _read_blip2_captions
+    captions = read(config.captions_file, image_ids)
     if config.system != MASKSYN:
         return captions
     naming = {
@@ -296,3 +329,20 @@ def _read_captions(
             config.captions_file,
         )
     return useful
+
+
+def _read_blip2_captions(
+    path: str | Path, image_ids: Sequence[int]
+) -> dict[int, tuple[str, ...]]:
+    """Image id -> its caption, of what a training of SegGen had BLIP-2 say."""
+    try:
+        said = json.loads(Path(path).read_text(encoding="utf-8"))["captions"]
+        found = {int(image_id): (str(caption),) for image_id, caption in said.items()}
+    except OSError:
+        raise InputError(f"{path} is not a file: expected the captions.json of a training") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path}: expected the captions.json of a training, with BLIP-2's") from None
+    captions = {image_id: found[image_id] for image_id in image_ids if image_id in found}
+    if not captions:
+        raise InputError(f"{path} has captions of none of the {len(image_ids)} source images")
+    return captions

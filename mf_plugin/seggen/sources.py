@@ -151,11 +151,7 @@ class Source(ABC):
                 say.
         """
         path, size = self.image_file(image_id), self.by_id[image_id].size
-        try:
-            with Image.open(path) as file:
-                image = np.asarray(file.convert("RGB"))
-        except OSError as error:
-            raise InputError(f"source image {path} cannot be read: {error}") from None
+        image = _read_pixels(path, "source image", "RGB")
         if image.shape[:2] != size:
             raise InputError(
                 f"source image {path} is {image.shape[:2]} (height, width); its labels are {size}"
@@ -263,7 +259,7 @@ class _LabelMaps(Source):
 
     def _read(self, image_id: int) -> np.ndarray:
         path = self._folder / self._files[image_id]
-        labels = _read_png(path)
+        labels = _read_pixels(path, "label map")
         if labels.ndim != 2:
             raise InputError(f"{path} has {labels.ndim} dimensions; expected a map of class values")
         values = np.unique(labels)
@@ -314,7 +310,7 @@ class _Panoptic(Source):
 
     def segments(self, image_id: int) -> list[tuple[int, np.ndarray]]:
         path = self._folder / self._entries[image_id]["file_name"]
-        pixels = _read_png(path)
+        pixels = _read_pixels(path, "label map")
         if pixels.ndim != 3:
             raise InputError(f"{path} is not RGB; expected COCO panoptic's coded ids")
         red, green, blue = (pixels[..., k].astype(np.int64) for k in range(3))
@@ -377,12 +373,12 @@ def _png_size(path: Path) -> tuple[int, int]:
         raise InputError(f"label map {path} cannot be read: {error}") from None
 
 
-def _read_png(path: Path) -> np.ndarray:
+def _read_pixels(path: Path, what: str, mode: str | None = None) -> np.ndarray:
     try:
         with Image.open(path) as file:
-            return np.asarray(file)
+            return np.asarray(file if mode is None else file.convert(mode))
     except OSError as error:
-        raise InputError(f"label map {path} cannot be read: {error}") from None
+        raise InputError(f"{what} {path} cannot be read: {error}") from None
 
 
 def _decode(segmentation: Any, size: tuple[int, int]) -> np.ndarray:

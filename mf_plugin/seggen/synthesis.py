@@ -15,7 +15,7 @@ from mf_plugin.errors import InputError
 from mf_plugin.generation.config import DTYPES
 from mf_plugin.generation.generator import GeneratorConfig, UntilConfig
 from mf_plugin.seggen.colormap import KINDS
-from mf_plugin.seggen.fitting import FITS
+from mf_plugin.seggen.fitting import CROP, FITS
 from mf_plugin.seggen.gates import GateConfig
 from mf_plugin.seggen.sources import SourceConfig
 
@@ -40,8 +40,9 @@ class SegGenConfig(GeneratorConfig):
         kind: of the colour maps: "instance", "semantic" or "panoptic", as the models were trained.
         captions: "composed" of the annotated categories, "coco" from a json in COCO's form, or
             "blip2", said of the real image by a BLIP-2.
-        captions_file: of "coco". An image without a caption is no source.
-        captions_model: of "blip2": folder or hub id.
+        captions_file: of "coco"; of "blip2" the captions.json that a training has left in its work
+            folder. An image without a caption is no source.
+        captions_model: of "blip2" where there is no such file: folder or hub id.
         copies: canvases of each source image (ADE20K in the paper: MaskSyn 10, ImgSyn 50).
         main_categories: frequency groups ("r", "c", "f") or category names. Where given, canvases
             start from source images that hold one of them, in turn for each category, instead of
@@ -50,8 +51,10 @@ class SegGenConfig(GeneratorConfig):
         num_images: total number of canvases instead.
         until: the canvases above are the first round; further rounds follow until each main
             category has enough accepted objects. It needs main categories.
-        fit: how a real image comes to ``size``. "crop": the largest window of these proportions, at
-            a random place, scaled; "stretch": the whole image, scaled.
+        fit: how a real image comes to ``size``. "crop": scaled so that it covers the size, and cut
+            at a random place; "stretch": scaled to the size, whatever its proportions.
+        zoom: with "crop", up to how much larger than need be the image is scaled, at random.
+        mirror: with "crop", whether half of the parts are mirrored.
         text2mask_steps, text2mask_guidance, mask2img_steps, mask2img_guidance: of the samplers
             (paper: 200 and 40 steps).
         control_scale: factor of what Mask2Img's ControlNet adds.
@@ -81,7 +84,9 @@ class SegGenConfig(GeneratorConfig):
     images_per_category: int = 25
     num_images: int | None = None
     until: UntilConfig | None = None
-    fit: str = "crop"
+    fit: str = CROP
+    zoom: float = 1.0
+    mirror: bool = False
     text2mask_steps: int = 200
     text2mask_guidance: float = 7.5
     mask2img_steps: int = 40
@@ -112,6 +117,7 @@ class SegGenConfig(GeneratorConfig):
         for name in ("text2mask_guidance", "mask2img_guidance"):
             self._expect(name, getattr(self, name) >= 1, "at least 1, which is none")
         self._expect("num_images", self.num_images is None or self.num_images >= 1, "at least 1")
+        self._expect("zoom", self.zoom >= 1, "at least 1")
         self._expect("control_scale", self.control_scale > 0, "above 0")
         self._expect("jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100")
         self._expect("seed", self.seed >= 0, "0 or more")
@@ -125,11 +131,13 @@ class SegGenConfig(GeneratorConfig):
             self._expect("main_categories", names is not None, "some, which `until` counts")
         if self.system == MASKSYN:
             self._expect("text2mask", self.text2mask is not None, "the folder of a Text2Mask")
-        for captions, name in ((COCO, "captions_file"), (BLIP2, "captions_model")):
-            if self.captions == captions:
-                given = getattr(self, name) is not None
-                self._expect(name, given, f"one where captions is {captions!r}")
-        if self.captions == BLIP2 and self.source.images is None:
+        if self.captions == COCO:
+            given = self.captions_file is not None
+            self._expect("captions_file", given, "one where captions is 'coco'")
+        asked = self.captions == BLIP2 and self.captions_file is None
+        given = not asked or self.captions_model is not None
+        self._expect("captions_model", given, "one, or captions_file, where captions is 'blip2'")
+        if asked and self.source.images is None:
             raise InputError("captions is 'blip2' and the source has no `images` to look at")
 
     def make_plan(self) -> SegGenPlan:
