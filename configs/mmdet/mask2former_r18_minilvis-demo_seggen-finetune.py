@@ -1,4 +1,4 @@
-"""Mask2Former on the demo preset of mini-LVIS: on real images, from the weights of ..._seggen-pretrain.py."""
+"""Mask2Former on the demo preset of mini-LVIS: on real images, after ..._seggen-pretrain.py."""
 
 _base_ = "./mask2former_r18_minilvis-demo.py"
 

@@ -1,4 +1,4 @@
-"""Mask2Former R50 160k on ADE20K, six of ten images drawn replaced by SegGen's (mIoU 49.9 there).
+"""Mask2Former R50 160k on ADE20K, six of ten draws replaced by SegGen's (mIoU 49.9 there).
 
 The paper mixes MaskSyn (10 a caption) and ImgSyn (50 a mask); here ImgSyn's. Both:
 --synthetic work_dirs/ade20k_masksyn --synthetic work_dirs/ade20k_imgsyn --policy replace

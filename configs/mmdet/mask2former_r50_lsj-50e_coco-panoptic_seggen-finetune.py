@@ -1,4 +1,4 @@
-"""Mask2Former R50 50e on COCO panoptic: on real images, from the weights of ..._seggen-pretrain.py."""
+"""Mask2Former R50 50e on COCO panoptic: on real images, after ..._seggen-pretrain.py."""
 
 _base_ = "./mask2former_r50_lsj-50e_coco-panoptic.py"
 

@@ -1,6 +1,7 @@
-"""Mask2Former R50 50e on COCO panoptic: first on SegGen's images alone, by the same schedule.
+"""Mask2Former R50 50e on COCO panoptic, on SegGen's images alone.
 
-The real images stay in the config: their classes are the labels. None of them is drawn.
+The schedule is the baseline's. The real images stay in the config: their classes are the labels.
+None of them is drawn.
 """
 
 _base_ = "./mask2former_r50_lsj-50e_coco-panoptic.py"

@@ -1,4 +1,4 @@
-"""Mask2Former Swin-L 100e on COCO panoptic: on real images, from the weights of ..._seggen-pretrain.py."""
+"""Mask2Former Swin-L 100e on COCO panoptic: on real images, after ..._seggen-pretrain.py."""
 
 _base_ = "./mask2former_swin-l_lsj-100e_coco-panoptic.py"
 

@@ -151,6 +151,11 @@ def make_replacement(
     return Replacement(pools, synthetic)
 
 
+def as_numbers(given: float | Sequence[float]) -> tuple[float, ...]:
+    """One number, or one for each folder, as a tuple."""
+    return (given,) if isinstance(given, (int, float)) else tuple(given)
+
+
 def _pool(
     probability: float,
     members: np.ndarray,
@@ -177,8 +182,7 @@ def _pool(
 
 
 def _checked(probability: float | Sequence[float], folders: int) -> tuple[float, ...]:
-    several = isinstance(probability, (list, tuple, np.ndarray))
-    found = tuple(probability) if several else (probability,)
+    found = as_numbers(probability)
     if len(found) not in (1, folders):
         raise InputError(
             f"policy 'replace': {len(found)} probabilities for {folders} synthetic folders: "

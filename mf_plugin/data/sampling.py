@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mf_plugin.data.image_categories import ImageCategories, as_image_categories
-from mf_plugin.data.replacement import Replacement
+from mf_plugin.data.replacement import Replacement, as_numbers
 from mf_plugin.errors import InputError
 
 POLICIES = ("joint", "real", "ratio", "replace", "synthetic")
@@ -109,7 +109,7 @@ def repeat_factors(
     # 4. `ratio`: with S the sum of the real factors and n_k images in synthetic folder k of one
     #    factor x_k,  n_k x_k / (S + sum_j n_j x_j) = ratio_k
     #    <=>  x_k = ratio_k S / ((1 - sum_j ratio_j) n_k).
-    if policy == "ratio":
+    if policy == "ratio" and ratio is not None:
         real_sum = factors[~synthetic].sum()
         ratios, members = _shares(ratio, synthetic, folders)
         for share, these in zip(ratios, members):
@@ -239,8 +239,7 @@ def _shares(
     ratio: float | Sequence[float], synthetic: np.ndarray, folders: np.ndarray | None
 ) -> tuple[tuple[float, ...], list[np.ndarray]]:
     """The ratios, and bool[N] of the images that each is for."""
-    several = isinstance(ratio, (list, tuple, np.ndarray))
-    ratios = tuple(ratio) if several else (ratio,)
+    ratios = as_numbers(ratio)
     for share in ratios:
         if not isinstance(share, (int, float)) or not 0 < share < 1:
             raise InputError(f"policy 'ratio' expects a ratio between 0 and 1, got {share!r}")

@@ -31,11 +31,10 @@ def grid(values):
 
 def synthetic_folder(tmp_path, lvis_folder, maps, panoptic=False, sources=()):
     """A folder with a label map an image: (value of each of four squares)."""
-    categories = tuple((i, name, "f") for name, i in IDS.items())
     folder = lvis_folder(tmp_path / "made", [[7]] * len(maps), ((7, "cup", "f"),), first_id=1)
     data = json.loads((folder / "annotations.json").read_text())
     template = data["categories"][0]
-    data["categories"] = [{**template, "id": i, "name": n, "frequency": f} for i, n, f in categories]
+    data["categories"] = [{**template, "id": i, "name": name} for name, i in IDS.items()]
     for annotation in data["annotations"]:
         annotation["category_id"] = IDS["cup"]
     for image, source in zip(data["images"], sources):
