@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mf_plugin.data.replacement import as_numbers
 from mf_plugin.errors import InputError
 
 
@@ -61,12 +62,12 @@ def choose_synthetic(options: SyntheticOptions) -> SyntheticChoice:
         if policy not in (None, "synthetic") or ratio is not None:
             raise InputError("--synthetic-only excludes --policy and --synthetic-ratio")
         policy = "synthetic"
-    if isinstance(ratio, (list, tuple)):
-        ratio = tuple(ratio)
-        if folders and len(ratio) not in (1, len(folders)):
-            raise InputError(
-                f"--synthetic-ratio has {len(ratio)} numbers for {len(folders)} --synthetic: "
-                "expected one for all, or one for each"
-            )
-        ratio = ratio[0] if len(ratio) == 1 else ratio
-    return SyntheticChoice(folders, policy, ratio)
+    if ratio is None:
+        return SyntheticChoice(folders, policy, None)
+    ratios = as_numbers(ratio)
+    if folders and len(ratios) not in (1, len(folders)):
+        raise InputError(
+            f"--synthetic-ratio has {len(ratios)} numbers for {len(folders)} --synthetic: "
+            "expected one for all, or one for each"
+        )
+    return SyntheticChoice(folders, policy, ratios[0] if len(ratios) == 1 else ratios)

@@ -36,7 +36,8 @@ class Pool:
 
     def choices(self, images: np.ndarray) -> np.ndarray:
         """int64[M]: how many synthetic images may stand for each of M real ones."""
-        return self.count[images] + len(self.free)
+        choices: np.ndarray = self.count[images] + len(self.free)
+        return choices
 
     def pick(self, images: np.ndarray, which: np.ndarray) -> np.ndarray:
         """int64[M]: number ``which`` (0 to choices - 1) of those of each image."""
