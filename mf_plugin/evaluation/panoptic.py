@@ -1,6 +1,6 @@
 """Panoptic quality (https://arxiv.org/abs/1801.00868, eq. 1), by hotcoco, and COCO's format for it.
 
-A panoptic PNG holds in each pixel the id of its segment, as R + 256 G + 65536 B; 0 is no segment.
+A panoptic PNG is that of `generation.panoptic`: each pixel holds the id of its segment.
 panopticapi, which mmdet and detectron2 use, is on no package index.
 
 Shapes: a map of segment ids is int[H, W].
@@ -21,14 +21,8 @@ from mf_plugin.extras import require
 PARTS = {"": "All", "_th": "Things", "_st": "Stuff"}
 
 
-def ids_of_pixels(pixels: np.ndarray) -> np.ndarray:
-    """int64[H, W]: the segment ids of a PNG's pixels uint8[H, W, 3], R G B."""
-    wide = pixels.astype(np.int64)
-    return wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
-
-
 def pixels_of_ids(ids: np.ndarray) -> np.ndarray:
-    """uint8[H, W, 3], R G B: the inverse of `ids_of_pixels`, for ids below 256^3."""
+    """uint8[H, W, 3], R G B: the inverse of `decode_panoptic`, for ids below 256^3."""
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
 
 

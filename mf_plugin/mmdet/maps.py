@@ -17,12 +17,13 @@ from mmdet.registry import DATASETS
 
 from mf_plugin.data.categories import Label, match_categories
 from mf_plugin.errors import InputError
+from mf_plugin.generation.panoptic import PANOPTIC
+from mf_plugin.generation.records import LABELS
 from mf_plugin.lvis.io import image_path, read_lvis
 from mf_plugin.mmdet.datasets import SyntheticFolder
 from mf_plugin.mmdet.image_categories import KeepsCategories
 from mf_plugin.mmdet.labels import json_labels
 
-PANOPTIC, LABELS = "panoptic.json", "labels"
 IGNORED = 255  # mmdet's label of a pixel that is not counted
 MOST_CLASSES = 254  # 255 is none, and `reduce_zero_label` takes one more value
 

@@ -20,8 +20,9 @@ from mmengine.logging import print_log
 from PIL import Image
 
 from mf_plugin.errors import InputError
-from mf_plugin.evaluation.panoptic import ids_of_pixels, panoptic_scores, pixels_of_ids
+from mf_plugin.evaluation.panoptic import panoptic_scores, pixels_of_ids
 from mf_plugin.extras import require
+from mf_plugin.generation.panoptic import decode_panoptic
 from mf_plugin.lvis.io import read_categories, write_json_atomic
 
 NO_SEGMENT = 0
@@ -41,7 +42,7 @@ class LoadPanopticMaps(LoadPanopticAnnotations):
         imdecode_backend: str = "cv2",
         backend_args: dict | None = None,
     ) -> None:
-        self.rgb2id = ids_of_pixels
+        self.rgb2id = decode_panoptic
         LoadAnnotations.__init__(
             self,
             with_bbox=with_bbox,

@@ -10,7 +10,8 @@ from PIL import Image
 pytest.importorskip("hotcoco", reason="hotcoco is not installed")
 
 from mf_plugin.errors import InputError
-from mf_plugin.evaluation.panoptic import ids_of_pixels, panoptic_scores, pixels_of_ids
+from mf_plugin.evaluation.panoptic import panoptic_scores, pixels_of_ids
+from mf_plugin.generation.panoptic import decode_panoptic
 
 CATEGORIES = [
     dict(id=1, name="cup", isthing=1),
@@ -56,7 +57,7 @@ def truth(tmp_path):
 def test_pixels_hold_ids():
     ids = np.array([[0, 300], [70_000, 16_777_215]])
     assert pixels_of_ids(ids)[1, 0].tolist() == [112, 17, 1]
-    assert np.array_equal(ids_of_pixels(pixels_of_ids(ids)), ids)
+    assert np.array_equal(decode_panoptic(pixels_of_ids(ids)), ids)
 
 
 def test_a_perfect_prediction(truth):

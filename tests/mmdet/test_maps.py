@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +17,9 @@ from PIL import Image
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.panoptic import pixels_of_ids
 from mf_plugin.mmdet.image_sources import image_sources
+from mf_plugin.mmdet.training import TrainingOptions, train
 
+CONFIGS = Path(__file__).parents[2] / "configs/mmdet"
 CLASSES = ("cup", "anvil", "bow", "sky")  # of the real dataset
 # The synthetic folder orders and numbers them otherwise, and has one more.
 NAMES = ("sky", "cup", "bow", "anvil", "moon")
@@ -194,7 +197,7 @@ def test_panoptic_segments_have_the_real_datasets_labels(tmp_path, lvis_folder):
     assert np.array_equal(made.gt_sem_seg.sem_seg[0].numpy(), grid([0, 3, 0, 1]))
     masks = made.gt_instances.masks.masks
     assert [mask.sum() for mask in masks] == [1024] * 3
-    assert masks[1][40, 10] == 1 and made.gt_instances.bboxes[1].tolist() == [0, 32, 32, 64]
+    assert masks[1][40, 10] == 1 and made.gt_instances.bboxes[1].tensor[0].tolist() == [0, 32, 32, 64]
 
 
 def test_a_folder_of_another_kind_is_named(tmp_path, lvis_folder):
@@ -209,3 +212,56 @@ def test_a_segment_of_no_class_is_named(tmp_path, lvis_folder):
     cfg = with_synthetic(panoptic_config(tmp_path), str(folder))
     with pytest.raises(InputError, match="'moon' .id 50"):
         DATASETS.build(cfg.train_dataloader.dataset)
+
+
+# ---------------------------------------------------------------- training
+
+
+def two_steps(cfg, name):
+    """The named config with the training set of ``cfg``, measured on it, too; two steps."""
+    full = Config.fromfile(CONFIGS / f"{name}.py")
+    dataset = cfg.train_dataloader.dataset
+    full.train_dataloader.update(
+        dataset=dataset, batch_size=2, num_workers=0, persistent_workers=False
+    )
+    full.test_dataloader.update(
+        dataset=dict(dataset, test_mode=True), num_workers=0, persistent_workers=False
+    )
+    for part in ("val_dataloader", "val_evaluator", "val_cfg"):
+        full[part] = None
+    full.train_cfg = dict(type="IterBasedTrainLoop", max_iters=2)
+    return full
+
+
+def run(full, tmp_path, **options):
+    path = tmp_path / "config.py"
+    full.dump(path)
+    train(TrainingOptions(str(path), work_dir=str(tmp_path / "run"), **options))
+    logs = [p for p in (tmp_path / "run").glob("*/*.json")]
+    return [json.loads(p.read_text()) for p in logs]
+
+
+def test_semantic_training_with_synthetic_images(tmp_path, lvis_folder, made_small):
+    maps = [[PLACES["cup"], PLACES["sky"], 0, PLACES["anvil"]]]
+    folder = synthetic_folder(tmp_path, lvis_folder, maps, sources=[(2, "b.jpg")])
+    cfg = semantic_config(tmp_path, True)
+    full = made_small(two_steps(cfg, "mask2former_r50_160k_ade20k"), 64, (0, 4))
+    (scores,) = run(full, tmp_path, synthetic=str(folder), policy="replace", synthetic_ratio=0.6)
+    assert 0 <= scores["semantic/mIoU"] <= 100 and 0 <= scores["semantic/aAcc"] <= 100
+
+
+def test_panoptic_training_on_synthetic_images_alone(tmp_path, lvis_folder, made_small):
+    pytest.importorskip("hotcoco", reason="hotcoco is not installed")
+    maps = [[IDS["cup"], IDS["sky"], IDS["cup"], IDS["anvil"]]]
+    folder = synthetic_folder(tmp_path, lvis_folder, maps, panoptic=True, sources=[(9, "9.jpg")])
+    cfg = panoptic_config(tmp_path)
+    full = made_small(two_steps(cfg, "mask2former_r50_lsj-50e_coco-panoptic"), 64, (3, 1))
+    full.test_evaluator = dict(
+        type="PanopticQuality",
+        ann_file=str(tmp_path / "real/panoptic.json"),
+        seg_prefix=str(tmp_path / "real/maps"),
+        outfile_prefix="elsewhere",
+    )
+    (scores,) = run(full, tmp_path, synthetic=str(folder), synthetic_only=True)
+    assert 0 <= scores["panoptic/PQ"] <= 100
+    assert (tmp_path / "run/results.panoptic/9.png").is_file()

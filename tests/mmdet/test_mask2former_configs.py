@@ -3,6 +3,7 @@ training step and predicts."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import InstanceData, PixelData
+
+from mf_plugin.mmdet.training import TrainingOptions, train
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs/mmdet"
@@ -69,35 +72,6 @@ def test_an_arm_differs_from_its_baseline_in_the_data_alone(name):
     assert changed <= differing <= may_change
 
 
-def made_small(cfg: Config) -> Config:
-    """The same parts with fewer channels, layers and queries, and no weights to download."""
-    model = cfg.model
-    if model.backbone.type == "SwinTransformer":
-        model.backbone.update(
-            embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
-            pretrain_img_size=SIZE, init_cfg=None,
-        )
-        model.panoptic_head.in_channels = [8, 16, 32, 64]
-    else:
-        model.backbone.update(base_channels=8, stem_channels=8, init_cfg=None)
-        times = 4 if model.backbone.depth == 50 else 1
-        model.panoptic_head.in_channels = [8 * times * 2**k for k in range(4)]
-    head, width = model.panoptic_head, 32
-    head.update(feat_channels=width, out_channels=width, num_queries=8)
-    for positions in (head.positional_encoding, head.pixel_decoder.positional_encoding):
-        positions.num_feats = width // 2
-    encoder, decoder = head.pixel_decoder.encoder, head.transformer_decoder
-    encoder.num_layers, decoder.num_layers = 1, 3
-    for layer in (encoder.layer_cfg, decoder.layer_cfg):
-        for attention in (layer.self_attn_cfg, layer.get("cross_attn_cfg", {})):
-            attention.update(embed_dims=width, num_heads=4)
-        layer.ffn_cfg.update(embed_dims=width, feedforward_channels=width)
-    model.train_cfg.num_points = 64
-    for augment in model.data_preprocessor.get("batch_augments") or ():
-        augment.size = (SIZE, SIZE)
-    return cfg
-
-
 def sample(things: int, stuff: int) -> DetDataSample:
     """Two objects where there are things; two kinds of ground where there is stuff."""
     found = DetDataSample(
@@ -124,9 +98,9 @@ def sample(things: int, stuff: int) -> DetDataSample:
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_training_step_and_a_prediction(name):
+def test_a_training_step_and_a_prediction(name, made_small):
     things, stuff = CLASSES[name.split("_")[-1]]
-    cfg = made_small(read(name))
+    cfg = made_small(read(name), SIZE)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     head = model.panoptic_head
@@ -202,3 +176,34 @@ def test_ade20k_is_the_papers():
         assert (cfg.param_scheduler.type, cfg.param_scheduler.power) == ("PolyLR", 0.9)
     slow = cfg.optim_wrapper.paramwise_cfg.custom_keys["backbone.stages.2.blocks.17.norm"]
     assert slow == dict(lr_mult=0.1, decay_mult=0.0)
+
+
+def test_a_detector_trains_on_replaced_images_then_goes_on(made_small, real, synthetic, tmp_path):
+    """tools/train_net.py's two commands, on the mini-LVIS config made small."""
+    cfg = made_small(read("mask2former_r18_minilvis-demo"), SIZE, (3, 0))
+    for split in ("train", "test"):
+        cfg[f"{split}_dataloader"].dataset.data_root = str(real)
+    cfg.train_dataloader.batch_size = 2
+    cfg.train_cfg.max_iters = cfg.train_cfg.val_interval = 2
+    config = tmp_path / "small.py"
+    cfg.dump(config)
+
+    first = TrainingOptions(
+        str(config), str(synthetic), synthetic_only=True, work_dir=str(tmp_path / "first")
+    )
+    train(first)
+    weights = tmp_path / "first/iter_2.pth"
+    assert weights.is_file()
+    train(
+        TrainingOptions(
+            str(config),
+            str(synthetic),
+            policy="replace",
+            synthetic_ratio=0.6,
+            work_dir=str(tmp_path / "second"),
+            cfg_options=[f"load_from={weights}"],
+        )
+    )
+    found = json.loads((tmp_path / "second/results.segm.json").read_text())
+    assert {d["image_id"] for d in found} == {1, 2, 3, 4}
+    assert found[0]["segmentation"]["size"] == [64, 64]
