@@ -48,6 +48,19 @@ def test_mmdet_gets_its_own_options(monkeypatch):
     assert (options.launcher, options.cfg_options) == ("pytorch", ["a=1", "b=2"])
 
 
+def test_several_folders_and_their_ratios(monkeypatch):
+    config = ("--config", "a.yaml", "--synthetic", "a")
+    ratios = ("--synthetic", "b", "--synthetic-ratio", "0.2", "0.1")
+    arguments = parse(monkeypatch, *config, *ratios, "MODEL.DEVICE", "cpu")
+    assert arguments["synthetic"] == ["a", "b"]
+    assert arguments["synthetic_ratio"] == [0.2, 0.1]
+    assert arguments["opts"] == ["MODEL.DEVICE", "cpu"], "overrides are no ratios"
+    one = parse(monkeypatch, *config, "--synthetic-ratio", "0.6", "--policy", "replace")
+    assert (one["synthetic_ratio"], one["policy"], one["opts"]) == (0.6, "replace", [])
+    with pytest.raises(InputError, match="--synthetic-ratio 'half': expected a number"):
+        parse(monkeypatch, *config, "--synthetic-ratio", "half")
+
+
 @pytest.mark.parametrize(
     "framework, arguments, message",
     [
