@@ -180,13 +180,11 @@ def _prepare(config: SegGenTrainConfig, work: Path, device: str | None) -> _Trai
         skip_incomplete=config.skip_incomplete,
     )
     source.check_images(pairs.image_ids)
-    for name in WHATS.values():
+    for name in ("vae", "text_encoder", "text_encoder_2", "unet"):
         part = getattr(base, name, None)
         if part is not None:
-            part.requires_grad_(False)
-    for part in (base.vae, base.text_encoder, getattr(base, "text_encoder_2", None)):
-        if part is not None:
             part.requires_grad_(False).eval()
+    torch.manual_seed(config.seed)  # of the layers that read the colour map
     network = build_network(config, base, record)
     _lower_precision(torch, config, base, network)
     if config.gradient_checkpointing:
