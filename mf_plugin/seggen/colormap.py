@@ -1,16 +1,16 @@
 """Masks with categories <-> a colour map, an RGB image that a diffusion model can paint.
 
-A segment has the colour of its category, and an edge in the border's colour, so that two things of
-one category that touch come apart (SegGen, arXiv 2311.03355, section 3). Reading it back: every
-pixel takes the nearest colour (appendix A2), connected pixels of one category are a segment, what
-is too thin or too small is colour mixed by the autoencoder and goes to its surroundings, and the
-edges go to the segment that they surround.
+A segment has the colour of its category. Where two segments of one category meet, the border's
+colour keeps them apart. SegGen (arXiv 2311.03355, section 3) draws it along every segment; here it
+is drawn where colours alone would not tell, since through an autoencoder each edge costs the
+segments beside it some pixels (docs/seggen.md has both measured). Reading back is by the nearest
+colour (its appendix A2), ``reading.py`` does it.
 Shapes: H x W pixels, S segments, K categories of the palette.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,15 +19,15 @@ import numpy.typing as npt
 
 from mf_plugin.errors import InputError
 from mf_plugin.seggen.palette import Palette
+from mf_plugin.seggen.reading import Parts, find_parts
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 KINDS = ("instance", "semantic", "panoptic")
-BORDER_WIDTH = 1  # pixels, inside each segment: two where segments touch
-MIN_AREA = 30  # pixels of a segment, its edge included; mini-LVIS annotates from 30 on
-_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-_ROWS_AT_ONCE = 1 << 15  # pixels whose distances to all colours are held at once
+BORDER_WIDTH = 2  # pixels on each side; an autoencoder of factor 4 keeps lines of 4
+MIN_AREA = 30  # pixels of a segment; mini-LVIS annotates from 30 on
+REACH = 5  # pixels over which an autoencoder of factor 4 mixes colours
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Segment:
         mask: bool[H, W]; segments of one map share no pixel.
         confidence: 0 to 1; mean over its pixels of 1 - d1 / d2, with the distances to the nearest
             and the second nearest colour: 1 where the colours are exact, 0 halfway to another.
-            Its edge does not count.
+            Pixels that were given to it for want of a better one do not count.
     """
 
     category_id: int
@@ -61,8 +61,9 @@ def encode(
             overlap, the smaller one lies on top.
         size: H, W.
         palette: colours of these categories.
-        kind: one of ``KINDS``: "semantic" has no edges, and segments of one category are one.
-        border_width: of the edges, in pixels, inside each segment.
+        kind: one of ``KINDS``; "semantic" has no borders.
+        border_width: how many pixels a border takes of each of two segments of one category. It
+            also fills a gap of less than twice as much between them.
 
     Returns:
         uint8[H, W, 3], RGB.
@@ -81,14 +82,15 @@ def encode(
                 f"bool{list(size)}"
             )
     colored = np.full((*size, 3), palette.background, np.uint8)
-    owner = np.zeros(size, np.int32)  # 1 + the segment on top
+    owner = np.full(size, -1, np.int32)  # the segment on top
     areas = [np.count_nonzero(mask) for _, mask in segments]
     for index in sorted(range(len(segments)), key=lambda i: -areas[i]):
         category_id, mask = segments[index]
         colored[mask] = palette.color(category_id)
-        owner[mask] = index + 1
+        owner[mask] = index
     if kind != "semantic":
-        colored[_edges(owner, border_width)] = palette.border
+        ids = [category_id for category_id, _ in segments]
+        colored[_borders(owner, ids, border_width)] = palette.border
     return colored
 
 
@@ -98,18 +100,18 @@ def decode(
     kind: str,
     *,
     min_area: int = MIN_AREA,
-    border_width: int = BORDER_WIDTH,
+    reach: int = REACH,
     stuff_ids: Collection[int] = (),
 ) -> list[Segment]:
     """Read the segments of a colour map.
 
     Args:
         image: uint8[H, W, 3], RGB; painted, or through an autoencoder.
-        palette: that it was painted with.
+        palette: that it was painted with; `calibrate_palette` makes it robust to the autoencoder.
         kind: one of ``KINDS``. "instance": each connected part is a segment. "semantic": all pixels
             of a category are one. "panoptic": as "instance", but as "semantic" for ``stuff_ids``.
-        min_area: smaller connected parts go to their surroundings.
-        border_width: that it was painted with.
+        min_area: in pixels; smaller connected parts go to their surroundings.
+        reach: pixels over which colours may be mixed; grows with the autoencoder's factor.
         stuff_ids: for "panoptic", the categories of which an image has one segment.
 
     Returns:
@@ -123,55 +125,15 @@ def decode(
         raise InputError(
             f"colour map is {image.dtype}{list(image.shape)}: expected uint8[H, W, 3]"
         )
-    nearest, certainty = nearest_colors(image, palette)
-    num_categories = len(palette.ids)
-    is_border = nearest == num_categories + 1
-
-    # 1. Connected parts of one category; the background is part 0.
-    parts, categories = _connected_parts(nearest, num_categories)
-    # 2. Too thin: mixed colours between two others.
-    thick = _thick_parts(parts, len(categories))
-    settled = (thick[parts] & ~is_border) | (nearest == num_categories)
-    # 3. Edges go to the nearest part, mixed colours to the nearest part or background.
-    reach = border_width + 2
-    filled = _fill(parts, settled, is_border, reach)
-    # 4. Too small.
-    areas = np.bincount(filled.ravel(), minlength=len(categories))
-    small = areas < min_area
-    small[0] = False
-    if small.any():
-        filled = _fill(filled, ~small[filled], np.zeros_like(is_border), None)
-    core = settled & (parts == filled)
-    return list(
-        _segments(filled, core, certainty, categories, palette, kind, frozenset(stuff_ids))
-    )
-
-
-def nearest_colors(
-    image: Image, palette: Palette
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Which colour each pixel is nearest to, and how certainly.
-
-    Returns:
-        int32[H, W], places in ``palette.all_colors``; and float32[H, W], 1 - d1 / d2 with the
-        distances to the nearest and the second nearest colour.
-    """
-    colors = palette.all_colors.astype(np.float32)
-    pixels = image.reshape(-1, 3).astype(np.float32)
-    nearest = np.empty(len(pixels), np.int32)
-    certainty = np.empty(len(pixels), np.float32)
-    lengths = (colors**2).sum(1)
-    for start in range(0, len(pixels), _ROWS_AT_ONCE):
-        some = pixels[start : start + _ROWS_AT_ONCE]
-        squared = (some**2).sum(1)[:, None] - 2 * some @ colors.T + lengths
-        place = squared.argmin(1)
-        rows = np.arange(len(some))
-        first = np.maximum(squared[rows, place], 0)
-        squared[rows, place] = np.inf
-        second = np.maximum(squared.min(1), 1)
-        nearest[start : start + len(some)] = place
-        certainty[start : start + len(some)] = 1 - np.sqrt(np.minimum(first / second, 1))
-    return nearest.reshape(image.shape[:2]), certainty.reshape(image.shape[:2])
+    found = find_parts(image, palette, min_area, reach, with_borders=kind != "semantic")
+    whole = set(palette.ids) if kind == "semantic" else set()
+    whole |= set(stuff_ids) if kind == "panoptic" else set()
+    segments = []
+    for category_id, parts in _group_parts(found, palette, whole):
+        mask = np.isin(found.owner, parts)
+        sure = found.certainty[mask & found.read]
+        segments.append(Segment(category_id, mask, float(sure.mean()) if len(sure) else 0.0))
+    return segments
 
 
 def _check_kind(kind: str) -> None:
@@ -179,93 +141,30 @@ def _check_kind(kind: str) -> None:
         raise InputError(f"kind of colour map is {kind!r}: expected one of {', '.join(KINDS)}")
 
 
-def _edges(owner: npt.NDArray[np.int32], width: int) -> Mask:
-    """Pixels of a segment that lie within ``width`` of another one or of the background. The edge
-    of the image is no edge of a segment."""
-    values = owner.astype(np.float32)
-    lowest = cv2.erode(values, _CROSS, iterations=width)
-    highest = cv2.dilate(values, _CROSS, iterations=width)
-    edges: Mask = (owner > 0) & (lowest != highest)
-    return edges
+def _borders(owner: npt.NDArray[np.int32], ids: Sequence[int], width: int) -> Mask:
+    """Where two segments of one category are both within ``width``, outside all other segments."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    borders = np.zeros(owner.shape, dtype=bool)
+    for category_id in {i for i in ids if ids.count(i) > 1}:
+        twins = [index for index, other in enumerate(ids) if other == category_id]
+        near = np.zeros(owner.shape, np.int32)
+        for index in twins:
+            near += cv2.dilate((owner == index).astype(np.uint8), kernel)
+        borders |= (near > 1) & np.isin(owner, [-1, *twins])
+    return borders
 
 
-def _connected_parts(
-    nearest: npt.NDArray[np.int32], num_categories: int
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Parts int32[H, W] from 1, 0 where no category is; and the category's place of each part."""
-    parts = np.zeros(nearest.shape, np.int32)
-    categories = [-1]
-    for place in np.unique(nearest[nearest < num_categories]).tolist():
-        count, labels = cv2.connectedComponents(
-            (nearest == place).astype(np.uint8), connectivity=4
-        )
-        inside = labels > 0
-        parts[inside] = labels[inside] + len(categories) - 1
-        categories += [place] * (count - 1)
-    return parts, np.array(categories)
-
-
-def _thick_parts(parts: npt.NDArray[np.int32], count: int) -> Mask:
-    """bool[parts]: whether some pixel of a part has all four neighbours in it."""
-    values = parts.astype(np.float32)
-    inner = (cv2.erode(values, _CROSS) == values) & (cv2.dilate(values, _CROSS) == values)
-    thick = np.zeros(count, dtype=bool)
-    thick[parts[inner & (parts > 0)]] = True
-    return thick
-
-
-def _fill(
-    parts: npt.NDArray[np.int32], settled: Mask, is_border: Mask, reach: int | None
-) -> npt.NDArray[np.int32]:
-    """Unsettled pixels take the part of the nearest settled one; edges that of the nearest
-    settled one of a segment, unless it is farther than ``reach``."""
-    filled = np.where(settled, parts, 0)
-    if not settled.any():
-        return filled
-    rest = ~settled & ~is_border
-    filled[rest] = parts[_nearest(settled)[0]][rest]
-    if is_border.any() and (filled > 0).any():
-        where, distance = _nearest(filled > 0)
-        taken = is_border & (distance <= reach)
-        filled[taken] = filled[where][taken]
-    return filled
-
-
-def _nearest(
-    mask: Mask,
-) -> tuple[tuple[npt.NDArray[np.int64], ...], npt.NDArray[np.float32]]:
-    """Rows and columns int64[H, W] of the nearest pixel of a mask that is not empty, and how far it
-    is."""
-    distance, labels = cv2.distanceTransformWithLabels(
-        (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    flat = np.zeros(labels.max() + 1, np.int64)
-    flat[labels[mask]] = np.flatnonzero(mask)
-    return np.unravel_index(flat[labels], mask.shape), distance
-
-
-def _segments(
-    filled: npt.NDArray[np.int32],
-    core: Mask,
-    certainty: npt.NDArray[np.float32],
-    categories: npt.NDArray[np.int64],
-    palette: Palette,
-    kind: str,
-    stuff_ids: frozenset[int],
-) -> Iterator[Segment]:
-    areas = np.bincount(filled.ravel(), minlength=len(categories))
-    found = [part for part in range(1, len(categories)) if areas[part]]
-    by_category: dict[int, list[list[int]]] = {}
-    for part in sorted(found, key=lambda p: -int(areas[p])):
-        groups = by_category.setdefault(int(categories[part]), [])
-        whole = kind == "semantic" or palette.ids[categories[part]] in stuff_ids
-        if whole and groups:
-            groups[0].append(part)
+def _group_parts(
+    found: Parts, palette: Palette, whole: set[int]
+) -> list[tuple[int, list[int]]]:
+    """(category id, parts) of each segment; the parts of a category in ``whole`` are one."""
+    areas = np.bincount(found.owner.ravel(), minlength=len(found.categories))
+    groups: list[tuple[int, list[int]]] = []
+    present = [part for part in range(1, len(areas)) if areas[part]]
+    for part in sorted(present, key=lambda p: (found.categories[p], -areas[p])):
+        category_id = palette.ids[found.categories[part]]
+        if category_id in whole and groups and groups[-1][0] == category_id:
+            groups[-1][1].append(part)
         else:
-            groups.append([part])
-    for place in sorted(by_category):
-        for group in by_category[place]:
-            mask = np.isin(filled, group)
-            sure = certainty[mask & core]
-            confidence = float(sure.mean()) if len(sure) else 0.0
-            yield Segment(palette.ids[place], mask, confidence)
+            groups.append((category_id, [part]))
+    return groups

@@ -134,9 +134,10 @@ class SegGenPainter:
             judge_painted(
                 decode(
                     colormap,
-                    self._palette,
+                    self._text2mask.reading_palette,
                     config.kind,
                     min_area=config.gates.clean,
+                    reach=self._text2mask.reach,
                     stuff_ids=stuff,
                 ),
                 find_categories(caption, plan.vocabulary),

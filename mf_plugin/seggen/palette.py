@@ -26,11 +26,12 @@ logger = logging.getLogger(__name__)
 Color = tuple[int, int, int]
 Colors = npt.NDArray[np.uint8]
 
-# What the colours of 133 categories (COCO panoptic) keep; an autoencoder's loss is well below half
-# of it nearly everywhere (docs/seggen.md has the measurement).
+# The colours of 133 categories (COCO panoptic) keep it; what an autoencoder adds is mostly below half
+# of it (docs/seggen.md).
 MIN_DISTANCE = 60.0
 _MOST_PLANES = 17  # of a lattice along an axis: 16 grey levels between two
 _CENTRINGS = ("simple", "body", "face")
+_BORDER_FACTOR = 1.5  # borders are thin and come out pale: so much farther from all categories
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,8 @@ class Palette:
         background: what no segment covers.
         border: edges of segments.
         min_distance: between any two of all these colours.
+        rendered: uint8[K + 2, 3], ``all_colors`` as an autoencoder renders them
+            (`calibrate_palette`); None: as they are.
     """
 
     ids: tuple[int, ...]
@@ -50,6 +53,7 @@ class Palette:
     background: Color
     border: Color
     min_distance: float
+    rendered: Colors | None = None
 
     def __post_init__(self) -> None:
         self.colors.setflags(write=False)
@@ -59,6 +63,11 @@ class Palette:
         """uint8[K + 2, 3]: the categories', then background, then border."""
         rest = np.array([self.background, self.border], np.uint8)
         return np.concatenate([self.colors, rest])
+
+    @property
+    def seen_colors(self) -> Colors:
+        """uint8[K + 2, 3]: what ``all_colors`` are read as."""
+        return self.all_colors if self.rendered is None else self.rendered
 
     @cached_property
     def index(self) -> dict[int, int]:
@@ -155,7 +164,8 @@ def make_palette(category_ids: Sequence[int], *, min_distance: float = MIN_DISTA
     """Colours for a vocabulary, as far apart as their number allows.
 
     They depend on the set of ids alone. Of a lattice the points farthest from what is taken come
-    first, so that a few categories get plainly different colours.
+    first, so that a few categories get plainly different colours. The border's keeps half as much
+    distance again from every category's.
 
     Args:
         category_ids: unique, in any order.
@@ -171,11 +181,7 @@ def make_palette(category_ids: Sequence[int], *, min_distance: float = MIN_DISTA
     if len(set(ids)) < len(ids):
         twice = next(i for i, j in itertools.pairwise(ids) if i == j)
         raise InputError(f"category id {twice} appears twice: expected unique ids")
-    room = [lattice for lattice in _lattices() if lattice.size >= len(ids) + 2]
-    if not room:
-        most = max(lattice.size for lattice in _lattices()) - 2
-        raise InputError(f"{len(ids)} categories: expected at most {most}")
-    chosen = _spread(room[0].points(), len(ids) + 2)
+    chosen = _choose_colors(len(ids))
     found = _least_distance(chosen)
     if found < min_distance:
         raise InputError(
@@ -245,21 +251,42 @@ def _lattices() -> tuple[_Lattice, ...]:
     return tuple(sorted(found, key=lambda lattice: (-lattice.distance, lattice.size)))
 
 
+def _choose_colors(count: int) -> Colors:
+    """uint8[count + 2, 3]: background, border, then those of the categories."""
+    for lattice in _lattices():
+        if lattice.size >= count + 2:
+            points = _free_points(lattice)
+            if len(points) >= count + 2:
+                return points[_spread(points, count + 2)]
+    most = max(lattice.size for lattice in _lattices())
+    raise InputError(f"{count} categories: expected fewer than {most}, which 8 bits tell apart")
+
+
+def _free_points(lattice: _Lattice) -> Colors:
+    """Its points, background and border first, without those too near the border."""
+    points = lattice.points()
+    values = points.astype(np.int64)
+    border = int((values**2).sum(1).argmax())
+    away = ((values - values[border]) ** 2).sum(1) > (_BORDER_FACTOR * lattice.distance) ** 2
+    away[[0, border]] = False
+    return np.concatenate([points[[0, border]], points[away]])
+
+
 def _most_categories(min_distance: float) -> int:
     """How many categories keep this distance."""
-    sizes = [lattice.size for lattice in _lattices() if lattice.distance >= min_distance + 1]
-    return max(max(sizes, default=2) - 2, 0)
+    wide = [lattice for lattice in _lattices() if lattice.distance >= min_distance + 1]
+    return max((len(_free_points(lattice)) - 2 for lattice in wide), default=0)
 
 
-def _spread(points: Colors, count: int) -> Colors:
-    """Farthest points first, from black on; of equal ones the first."""
+def _spread(points: Colors, count: int) -> list[int]:
+    """Farthest points first, from the first two on; of equal ones the first."""
     values = points.astype(np.int64)
-    order = [0]
-    nearest = (values**2).sum(1)
+    order = [0, 1]
+    nearest = ((values[:, None] - values[None, :2]) ** 2).sum(-1).min(1)
     while len(order) < count:
         order.append(int(nearest.argmax()))
         nearest = np.minimum(nearest, ((values - values[order[-1]]) ** 2).sum(1))
-    return points[order]
+    return order
 
 
 def _least_distance(colors: npt.NDArray[Any]) -> float:

@@ -7,12 +7,15 @@ they are. Shapes: N maps, H x W pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mf_plugin.extras import require
 from mf_plugin.mosaic.samplers import make_scheduler
 from mf_plugin.seggen.base import check_size, load_base, load_network
+from mf_plugin.seggen.calibration import calibrate_palette, reconstruct_with
+from mf_plugin.seggen.colormap import REACH
 from mf_plugin.seggen.palette import Palette
 from mf_plugin.seggen.record import ModelRecord, read_record
 from mf_plugin.seggen.sampling import Images, check_arguments, make_generators, to_pixels
@@ -65,6 +68,16 @@ class Text2Mask:
     def palette(self) -> Palette:
         """Colours of the maps."""
         return self.record.palette
+
+    @cached_property
+    def reading_palette(self) -> Palette:
+        """The palette with its colours as the base's VAE renders them: what `decode` takes."""
+        return calibrate_palette(self.palette, reconstruct_with(self._pipeline.vae))
+
+    @property
+    def reach(self) -> int:
+        """Pixels over which the base's VAE mixes colours: what `decode` takes."""
+        return round(REACH * self._pipeline.vae_scale_factor / 4)
 
     @property
     def kind(self) -> str:
