@@ -3,8 +3,8 @@
     python tools/train_seggen.py --config configs/seggen/tiny_text2mask_minilvis-demo.py \\
         --work-dir work_dirs/text2mask
 
-On several GPUs: accelerate launch tools/train_seggen.py ... A config is Python code and is executed:
-use configs that you trust.
+On several GPUs: accelerate launch tools/train_seggen.py ... A config is Python code and is
+executed: use configs that you trust.
 """
 
 from __future__ import annotations

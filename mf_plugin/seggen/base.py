@@ -107,7 +107,8 @@ def check_size(size: Sequence[int], base: Any) -> tuple[int, int]:
     multiple = vae_factor(base.vae) * 2 ** (len(base.unet.config.block_out_channels) - 1)
     multiple = max(8, multiple)  # diffusers' pipelines take no others
     sides = tuple(size) if isinstance(size, Sequence) else ()
-    if len(sides) != 2 or not all(isinstance(s, int) and s > 0 and s % multiple == 0 for s in sides):
+    fits = [isinstance(side, int) and side > 0 and side % multiple == 0 for side in sides]
+    if len(sides) != 2 or not all(fits):
         raise InputError(f"size is {size!r}; expected (height, width), multiples of {multiple}")
     return sides[0], sides[1]
 

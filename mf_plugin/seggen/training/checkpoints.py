@@ -1,7 +1,7 @@
 """Checkpoints of a training, whole or not there at all, and which one to go on from.
 
-A checkpoint is a folder of accelerate's (weights, optimiser, averaged weights, random states) with a
-``train.json`` that says which step, config and model it belongs to.
+A checkpoint is a folder of accelerate's (weights, optimiser, averaged weights, random states) with
+a ``train.json`` that says which step, config and model it belongs to.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.io import write_json_atomic
-from mf_plugin.seggen.training.config import SegGenTrainConfig
 from mf_plugin.seggen.record import ModelRecord
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 FILE = "train.json"
 _NAME = re.compile(r"step-(\d{8})")

@@ -32,7 +32,9 @@ class DenoisingLoss:
     def __init__(self, scheduler: Any, min_snr: float | None = None) -> None:
         kind = scheduler.config.prediction_type
         if kind not in PREDICTIONS:
-            raise InputError(f"the base's scheduler predicts {kind!r}; expected one of {PREDICTIONS}")
+            raise InputError(
+                f"the base's scheduler predicts {kind!r}; expected one of {PREDICTIONS}"
+            )
         self._noise = require("diffusers", "diffusion").DDPMScheduler.from_config(scheduler.config)
         self._velocity = kind == "v_prediction"
         self._weights = None if min_snr is None else self._min_snr_weights(min_snr)

@@ -23,10 +23,6 @@ from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 from mf_plugin.mosaic.components import load_components
 from mf_plugin.seggen.base import check_network, check_size, hash_base, load_network
-from mf_plugin.seggen.training.batches import Batches, CachedBatches, FreshBatches
-from mf_plugin.seggen.training.checkpoints import Checkpoints
-from mf_plugin.seggen.training.config import SegGenTrainConfig
-from mf_plugin.seggen.training.loss import DenoisingLoss
 from mf_plugin.seggen.mask2img import build_controlnet
 from mf_plugin.seggen.pairs import SegGenPairs
 from mf_plugin.seggen.palette import MIN_DISTANCE, make_palette
@@ -38,10 +34,14 @@ from mf_plugin.seggen.record import (
     write_base,
     write_record,
 )
-from mf_plugin.seggen.training.samples import SampleStream, step_numbers
 from mf_plugin.seggen.sources import Source, read_source
+from mf_plugin.seggen.training.batches import Batches, CachedBatches, FreshBatches
 from mf_plugin.seggen.training.captions import load_captions
+from mf_plugin.seggen.training.checkpoints import Checkpoints
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 from mf_plugin.seggen.training.log import TrainingLog, check_tracker
+from mf_plugin.seggen.training.loss import DenoisingLoss
+from mf_plugin.seggen.training.samples import SampleStream, step_numbers
 from mf_plugin.seggen.training.validation import draw_sheet, make_sampler, validation_pairs
 
 logger = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ def _prepare(config: SegGenTrainConfig, work: Path, device: str | None) -> _Trai
 
 
 def _lower_precision(torch: Any, config: SegGenTrainConfig, base: Any, network: Any) -> None:
-    """What is frozen, but for the VAE, which overflows in fp16, is kept in the passes' precision."""
+    """What is frozen is kept in the passes' precision; not so the VAE, which overflows in fp16."""
     if config.precision == "no":
         return
     dtype = getattr(torch, _DTYPES[config.precision])

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from mf_plugin.seggen.training.config import SegGenTrainConfig
 from mf_plugin.seggen.mask2img import Mask2Img
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
 from mf_plugin.seggen.record import ModelRecord
 from mf_plugin.seggen.text2mask import Text2Mask
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 Images = npt.NDArray[np.uint8]
 _LINE = 14  # pixels for the caption above a row
