@@ -18,6 +18,7 @@ Shapes: I instances and D detections of an image, N images, B bootstrap draws.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -166,6 +167,17 @@ def calibrate(dataset: GroundTruth, results: Results) -> Calibration:
             num_images = len(dataset.data["images"])
             best = Calibration(score, f1, precision, recall, len(annotations), num_images)
     return best
+
+
+def read_score(path: str | Path) -> float:
+    """The score of a calibration json; InputError where the file holds none."""
+    try:
+        score = json.loads(Path(path).read_text(encoding="utf-8"))["score"]
+    except (OSError, ValueError, KeyError, TypeError):
+        score = None
+    if not isinstance(score, (int, float)) or not 0 <= score <= 1:
+        raise InputError(f"{path} holds no score: expected what the command calibrate writes")
+    return float(score)
 
 
 def summarise(
