@@ -1,6 +1,6 @@
 """Drop or mark the instances of a synthetic dataset that a detector does not see in its images.
 
-    python tools/filter_consistency.py --dataset work_dirs/imgsyn --out work_dirs/imgsyn_consistent \
+    python tools/filter_consistency.py --dataset work_dirs/imgsyn --out work_dirs/imgsyn_agreed \
         --results work_dirs/real_on_imgsyn/results.segm.json
 
 The results are a detector's on the dataset's images (docs/seggen.md says how they are made). It has

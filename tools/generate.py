@@ -67,9 +67,8 @@ def main() -> None:
         if getattr(arguments, name) is not None
     }
     known = {field.name for field in dataclasses.fields(config)}
-    for name in changes:
-        if name not in known:
-            raise InputError(f"--{name}: a {type(config).__name__} such as {arguments.config} has none")
+    for name in changes.keys() - known:
+        raise InputError(f"--{name}: a {type(config).__name__} has none ({arguments.config})")
     if "num_images" in changes:
         changes["until"] = None
     config = dataclasses.replace(config, **changes)

@@ -76,8 +76,8 @@ def write_derived(
         verdicts: annotation id -> verdict, of every annotation.
         reason: of the dropped objects.
         facts: for dataset.json, under "derived".
-        mark: keep all objects; those that do not agree have ``"consistent": 0`` in annotations.json,
-            and their category counts as not exhaustively labelled in their image.
+        mark: keep all objects; those that do not agree have ``"consistent": 0`` in
+            annotations.json, and their category is not exhaustively labelled in their image.
 
     Returns:
         The folder.

@@ -339,9 +339,9 @@ def _read_blip2_captions(
         said = json.loads(Path(path).read_text(encoding="utf-8"))["captions"]
         found = {int(image_id): (str(caption),) for image_id, caption in said.items()}
     except OSError:
-        raise InputError(f"{path} is not a file: expected the captions.json of a training") from None
+        raise InputError(f"{path} is no file: expected the captions.json of a training") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: expected the captions.json of a training, with BLIP-2's") from None
+        raise InputError(f"{path}: expected the captions.json of a training") from None
     captions = {image_id: found[image_id] for image_id in image_ids if image_id in found}
     if not captions:
         raise InputError(f"{path} has captions of none of the {len(image_ids)} source images")

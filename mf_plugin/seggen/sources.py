@@ -20,12 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as mask_api
 
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.io import image_path, read_lvis
 from mf_plugin.vocabulary import Vocabulary
+
+Mask = npt.NDArray[np.bool_]
+Pixels = npt.NDArray[np.integer]
 
 FORMATS = ("instance", "semantic", "panoptic")
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
@@ -97,6 +101,7 @@ class Source(ABC):
     """
 
     indexed = True
+    _path: Path
 
     def __init__(
         self,
@@ -122,12 +127,13 @@ class Source(ABC):
         """Category ids of an image's segments, one for each segment."""
 
     @abstractmethod
-    def segments(self, image_id: int) -> list[tuple[int, np.ndarray]]:
+    def segments(self, image_id: int) -> list[tuple[int, Mask]]:
         """(category id, mask) of an image's segments; empty masks are left out."""
 
-    @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 of what the segments come from."""
+        with open(self._path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def not_exhaustive(self, image_id: int) -> tuple[int, ...]:
         """Categories of which the image may hold unlabelled objects."""
@@ -143,7 +149,7 @@ class Source(ABC):
             raise InputError("the source has no folder of images: give `images`")
         return self.image_root / self.by_id[image_id].file_name
 
-    def read_image(self, image_id: int) -> np.ndarray:
+    def read_image(self, image_id: int) -> npt.NDArray[np.uint8]:
         """uint8[H, W, 3] RGB.
 
         Raises:
@@ -151,7 +157,7 @@ class Source(ABC):
                 say.
         """
         path, size = self.image_file(image_id), self.by_id[image_id].size
-        image = _read_pixels(path, "source image", "RGB")
+        image = _read_pixels(path, "source image", "RGB").astype(np.uint8, copy=False)
         if image.shape[:2] != size:
             raise InputError(
                 f"source image {path} is {image.shape[:2]} (height, width); its labels are {size}"
@@ -179,8 +185,9 @@ def read_source(config: SourceConfig) -> Source:
     Raises:
         InputError: a file or folder is missing or damaged.
     """
-    kind = {"instance": _Instances, "semantic": _LabelMaps, "panoptic": _Panoptic}[config.format]
-    return kind(config)
+    if config.format == "instance":
+        return _Instances(config)
+    return _LabelMaps(config) if config.format == "semantic" else _Panoptic(config)
 
 
 class _Instances(Source):
@@ -209,7 +216,7 @@ class _Instances(Source):
     def categories(self, image_id: int) -> tuple[int, ...]:
         return tuple(obj["category_id"] for obj in self._objects.get(image_id, ()))
 
-    def segments(self, image_id: int) -> list[tuple[int, np.ndarray]]:
+    def segments(self, image_id: int) -> list[tuple[int, Mask]]:
         size = self.by_id[image_id].size
         found = [
             (obj["category_id"], _decode(obj["segmentation"], size))
@@ -219,9 +226,6 @@ class _Instances(Source):
 
     def not_exhaustive(self, image_id: int) -> tuple[int, ...]:
         return tuple(sorted(self._open.get(image_id, ())))
-
-    def fingerprint(self) -> str:
-        return _hash_file(self._path)
 
 
 class _LabelMaps(Source):
@@ -253,11 +257,11 @@ class _LabelMaps(Source):
             self._cached[image_id] = tuple(v for v in values if v not in _UNLABELLED)
         return self._cached[image_id]
 
-    def segments(self, image_id: int) -> list[tuple[int, np.ndarray]]:
+    def segments(self, image_id: int) -> list[tuple[int, Mask]]:
         labels = self._read(image_id)
         return [(value, labels == value) for value in self.categories(image_id)]
 
-    def _read(self, image_id: int) -> np.ndarray:
+    def _read(self, image_id: int) -> Pixels:
         path = self._folder / self._files[image_id]
         labels = _read_pixels(path, "label map")
         if labels.ndim != 2:
@@ -308,7 +312,7 @@ class _Panoptic(Source):
     def categories(self, image_id: int) -> tuple[int, ...]:
         return tuple(info["category_id"] for info in self._infos(image_id))
 
-    def segments(self, image_id: int) -> list[tuple[int, np.ndarray]]:
+    def segments(self, image_id: int) -> list[tuple[int, Mask]]:
         path = self._folder / self._entries[image_id]["file_name"]
         pixels = _read_pixels(path, "label map")
         if pixels.ndim != 3:
@@ -321,9 +325,6 @@ class _Panoptic(Source):
     def not_exhaustive(self, image_id: int) -> tuple[int, ...]:
         infos = self._entries[image_id]["segments_info"]
         return tuple(sorted({info["category_id"] for info in infos if info.get("iscrowd")}))
-
-    def fingerprint(self) -> str:
-        return _hash_file(self._path)
 
 
 def _vocabulary_of(categories: Iterable[Mapping[str, Any]], path: Path) -> Vocabulary:
@@ -373,7 +374,7 @@ def _png_size(path: Path) -> tuple[int, int]:
         raise InputError(f"label map {path} cannot be read: {error}") from None
 
 
-def _read_pixels(path: Path, what: str, mode: str | None = None) -> np.ndarray:
+def _read_pixels(path: Path, what: str, mode: str | None = None) -> Pixels:
     try:
         with Image.open(path) as file:
             return np.asarray(file if mode is None else file.convert(mode))
@@ -381,7 +382,7 @@ def _read_pixels(path: Path, what: str, mode: str | None = None) -> np.ndarray:
         raise InputError(f"{what} {path} cannot be read: {error}") from None
 
 
-def _decode(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
+def _decode(segmentation: Any, size: tuple[int, int]) -> Mask:
     """Polygons, an RLE or a compressed RLE as bool[H, W]."""
     height, width = size
     if isinstance(segmentation, list):
@@ -390,9 +391,5 @@ def _decode(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
         rle = mask_api.frPyObjects(segmentation, height, width)
     else:
         rle = segmentation
-    return mask_api.decode(rle).astype(bool)
-
-
-def _hash_file(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    mask: Mask = mask_api.decode(rle).astype(np.bool_)
+    return mask

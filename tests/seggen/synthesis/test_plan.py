@@ -38,7 +38,8 @@ def test_a_group_is_a_pure_function_of_config_and_index(make_config):
     plan = make_config(zoom=1.5, mirror=True).make_plan()
     again = pickle.loads(pickle.dumps(plan)).groups[1]
     group = plan.groups[1]
-    assert [group.describe(c) for c in group.canvases] == [again.describe(c) for c in again.canvases]
+    facts = [group.describe(canvas) for canvas in group.canvases]
+    assert facts == [again.describe(canvas) for canvas in again.canvases]
     for one, two in zip(group.canvases, again.canvases, strict=True):
         assert [id_ for id_, _ in one.segments] == [id_ for id_, _ in two.segments]
         assert all((a == b).all() for (_, a), (_, b) in zip(one.segments, two.segments))

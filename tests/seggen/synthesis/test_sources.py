@@ -32,10 +32,11 @@ def write_json(path: Path, annotations: list, **image: object) -> Path:
 
 def test_instances_as_polygons_and_rle_without_crowds(tmp_path):
     rle = mask_api.encode(np.asfortranarray(square(2, 2, 3).astype(np.uint8)))
+    rle["counts"] = rle["counts"].decode()
     counts = {"size": [6, 8], "counts": [0, 6, 42]}  # the first column
     annotations = [
         {"image_id": 3, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 2, 0, 2]]},
-        {"image_id": 3, "category_id": 4, "segmentation": {**rle, "counts": rle["counts"].decode()}},
+        {"image_id": 3, "category_id": 4, "segmentation": rle},
         {"image_id": 3, "category_id": 4, "segmentation": counts},
         {"image_id": 3, "category_id": 1, "segmentation": counts, "iscrowd": 1},
     ]
