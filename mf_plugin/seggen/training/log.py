@@ -36,7 +36,8 @@ class TrainingLog:
         self._accelerator, self._work = accelerator, work
         self._path = work / "log.jsonl"
         if accelerator.is_main_process:
-            rows = self._path.read_text(encoding="utf-8").splitlines() if start else []
+            goes_on = start > 0 and self._path.is_file()  # the checkpoint may be of another folder
+            rows = self._path.read_text(encoding="utf-8").splitlines() if goes_on else []
             kept = [row for row in rows if json.loads(row)["step"] <= start]
             write_bytes_atomic(self._path, "".join(f"{row}\n" for row in kept).encode())
 

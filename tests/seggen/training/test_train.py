@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mf_plugin.errors import InputError
+from mf_plugin.seggen.palette import make_palette
 from mf_plugin.seggen.record import WHATS, read_record
 
 torch = pytest.importorskip("torch")
@@ -115,7 +116,7 @@ def test_mask2img_leaves_the_base_as_it_is(tiny_config, tiny_sd_folder, tmp_path
     out = train(tiny_config(what="mask2img", steps=2), tmp_path / "work", device="cpu")
     assert sorted(p.name for p in out.iterdir()) == ["controlnet", "seggen.json"]
     trained = diffusers.ControlNetModel.from_pretrained(out / "controlnet")
-    assert float(trained.controlnet_mid_block.weight.abs().max()) > 0
+    assert bool((trained.controlnet_mid_block.weight != 0).any())
     Mask2Img.from_pretrained(out)  # compares the base's weights
 
 
@@ -156,11 +157,11 @@ def test_checkpoints_of_another_config_or_other_data_are_refused(tiny_config, tm
     changed.write_text(json.dumps(state))  # as if the json had been replaced in its place
     with pytest.raises(InputError, match="palette is another one"):
         train(dataclasses.replace(config, source=moved), tmp_path / "work", device="cpu")
-    data["annotations"].pop()
-    state["model"]["palette"]["ids"] = [4, 5, 9]
+    data["annotations"].pop(0)
+    state["model"]["palette"] = make_palette([4, 5, 9]).to_json()
     changed.write_text(json.dumps(state))
     (folder / "annotations.json").write_text(json.dumps(data))
-    with pytest.raises(InputError, match="palette is another one|data .*; expected"):
+    with pytest.raises(InputError, match="it has data .*; expected"):
         train(dataclasses.replace(config, source=moved), tmp_path / "work", device="cpu")
 
 
