@@ -186,7 +186,7 @@ def _prepare(config: SegGenTrainConfig, work: Path, device: str | None) -> _Trai
             part.requires_grad_(False).eval()
     torch.manual_seed(config.seed)  # of the layers that read the colour map
     network = build_network(config, base, record)
-    _lower_precision(torch, config, base, network)
+    _set_precision(config, base, config.precision)
     if config.gradient_checkpointing:
         network.enable_gradient_checkpointing()
     average = diffusers.training_utils.EMAModel(network.parameters(), decay=config.ema)
@@ -203,14 +203,14 @@ def _prepare(config: SegGenTrainConfig, work: Path, device: str | None) -> _Trai
     )
 
 
-def _lower_precision(torch: Any, config: SegGenTrainConfig, base: Any, network: Any) -> None:
-    """What is frozen is kept in the passes' precision; not so the VAE, which overflows in fp16."""
-    if config.precision == "no":
-        return
-    dtype = getattr(torch, _DTYPES[config.precision])
-    for name in ("text_encoder", "text_encoder_2", "unet"):
+def _set_precision(config: SegGenTrainConfig, base: Any, precision: str) -> None:
+    """What is frozen takes a precision; not so the VAE, which overflows in fp16, and stays fp32."""
+    torch = require("torch", "diffusion")
+    dtype = getattr(torch, _DTYPES["fp32" if precision == "no" else precision])
+    frozen = ("text_encoder", "text_encoder_2", *(["unet"] * (config.what == "mask2img")))
+    for name in frozen:
         part = getattr(base, name, None)
-        if part is not None and part is not network:
+        if part is not None:
             torch.nn.Module.to(part, dtype)
 
 
@@ -320,8 +320,10 @@ def _validate(training: _Training, log: TrainingLog, step: int) -> None:
         return
     pairs = validation_pairs(training.pairs, config.validation_images)
     sample = make_sampler(config, training.record, training.base)
-    with _averaged(training) as network, accelerator.autocast():
+    _set_precision(config, training.base, "no")  # diffusers' pipelines take no mixture
+    with _averaged(training) as network:
         sheet = draw_sheet(pairs, sample(network, pairs))
+    _set_precision(config, training.base, config.precision)
     logger.info("samples: %s", log.sheet(step, sheet))
 
 
