@@ -69,3 +69,20 @@ def reconstruct_with(vae: Any) -> Reconstruct:
         return found
 
     return reconstruct
+
+
+def load_autoencoder(model: str, device: str = "cpu") -> Any:
+    """The ``vae`` of a diffusers pipeline, a folder or hub id, in float32.
+
+    Raises:
+        InputError: there is none, or the device cannot be used.
+    """
+    diffusers, torch = (require(name, "diffusion") for name in ("diffusers", "torch"))
+    try:
+        vae = diffusers.AutoencoderKL.from_pretrained(
+            model, subfolder="vae", torch_dtype=torch.float32
+        )
+        return vae.to(device).eval().requires_grad_(False)
+    except (OSError, ValueError, RuntimeError) as error:
+        line = (str(error).strip() or type(error).__name__).split("\n")[0]
+        raise InputError(f"autoencoder of {model!r} cannot be loaded: {line}") from error
