@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ pytest.importorskip("transformers")
 
 from mf_plugin.seggen.colormap import encode  # noqa: E402
 from mf_plugin.seggen.gates import GateConfig  # noqa: E402
+from mf_plugin.seggen.palette import Palette  # noqa: E402
 
 
 def block(top: int, left: int, height: int, width: int) -> np.ndarray:
@@ -20,6 +23,18 @@ def block(top: int, left: int, height: int, width: int) -> np.ndarray:
 
 
 CAT, BOW, SPECK = block(2, 2, 14, 14), block(18, 2, 12, 28), block(2, 22, 7, 7)
+
+
+@dataclass(frozen=True)
+class KnownMaps:
+    """Stands for a Text2Mask that paints one map, in exact colours."""
+
+    colormap: np.ndarray
+    reading_palette: Palette
+    reach: int = 1
+
+    def __call__(self, captions, **_: object) -> np.ndarray:
+        return np.stack([self.colormap] * len(captions))
 
 
 @pytest.fixture
@@ -42,7 +57,7 @@ def paint(make_config, models, real_images):
         painter = plan.load_painter("cpu")
         drawn = [(5, CAT), (11, BOW), (5, SPECK)]
         colormap = encode(drawn, (32, 32), painter._mask2img.palette, "instance")
-        painter._text2mask = lambda captions, **_: np.stack([colormap] * len(captions))
+        painter._text2mask = KnownMaps(colormap, painter._mask2img.palette)
         group = plan.groups[0]
         (painted,) = painter.paint(group)
         (result,) = painter.assembler(group, (painted,))

@@ -20,6 +20,7 @@ from mf_plugin.generation.finished import read_finished, rewrite_report  # noqa:
 from mf_plugin.generation.run import generate, preview  # noqa: E402
 from mf_plugin.lvis.io import read_lvis, validate_lvis  # noqa: E402
 from mf_plugin.seggen.gates import GateConfig  # noqa: E402
+from mf_plugin.seggen.text2mask import Text2Mask  # noqa: E402
 
 
 def read_lines(folder: Path) -> list[dict]:
@@ -38,7 +39,20 @@ def imgsyn(make_config, models):
 
 
 @pytest.fixture
-def masksyn(make_config, models):
+def masksyn(make_config, models, monkeypatch):
+    """Untrained models paint noise: a cat is drawn into it, in the palette's colour."""
+    sample = Text2Mask.__call__
+
+    def sample_with_cat(self, captions, *, seeds, **settings):
+        maps = sample(self, captions, seeds=seeds, **settings)
+        maps[:] = self.palette.background
+        for one, seed in zip(maps, seeds, strict=True):
+            left = seed % 8
+            one[4:28, left : left + 20] = self.palette.color(5)
+        return maps
+
+    monkeypatch.setattr(Text2Mask, "__call__", sample_with_cat)
+    monkeypatch.setattr(Text2Mask, "reading_palette", property(lambda self: self.palette))
     return make_config(
         "masksyn", text2mask=models / "text2mask", mask2img=models / "mask2img", num_images=4
     )
