@@ -50,9 +50,9 @@ def parse_arguments() -> argparse.Namespace:
 def measure_generation(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from mf_plugin.bench import generation
     from mf_plugin.bench.table import generation_table
-    from mf_plugin.generation.config import load_generation_config
+    from mf_plugin.generation.config import GenerationConfig, load_config_file
 
-    config = load_generation_config(args.config)
+    config = load_config_file(args.config, GenerationConfig)
     changes = {
         name: getattr(args, name)
         for name in ("model", "steps", "dtype", "group_size")

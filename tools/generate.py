@@ -2,6 +2,8 @@
 
     python tools/generate.py --config configs/generation/minilvis_rare.py --out work_dirs/rare
 
+The config says how: MosaicFusion (minilvis_rare.py) or SegGen (minilvis_masksyn.py, _imgsyn.py).
+
 Run the same command again to go on with an unfinished one. The page to look at is OUT/gallery.html.
 A config is Python code and is executed: use configs that you trust.
 """
@@ -13,6 +15,7 @@ import dataclasses
 import logging
 
 from mf_plugin import cli
+from mf_plugin.errors import InputError
 from mf_plugin.generation.config import load_generation_config
 from mf_plugin.generation.run import generate, preview
 
@@ -29,11 +32,15 @@ def parse_arguments() -> argparse.Namespace:
         "--num-images",
         type=int,
         metavar="N",
-        help="canvases, in turn for each main category; no further rounds follow",
+        help="canvases of all main categories or source images; no further rounds follow",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="instead of the config's")
     parser.add_argument("--device", default="cpu", help="of torch: cpu, cuda, cuda:1")
-    parser.add_argument("--model", metavar="ID_OR_FOLDER", help="instead of the config's")
+    parser.add_argument(
+        "--model", metavar="ID_OR_FOLDER", help="MosaicFusion's, instead of the config's"
+    )
+    for name in ("text2mask", "mask2img"):
+        parser.add_argument(f"--{name}", metavar="DIR", help="SegGen's, instead of the config's")
     parser.add_argument(
         "--preview",
         type=int,
@@ -56,9 +63,12 @@ def main() -> None:
     config = load_generation_config(arguments.config)
     changes = {
         name: getattr(arguments, name)
-        for name in ("num_images", "seed", "model")
+        for name in ("num_images", "seed", "model", "text2mask", "mask2img")
         if getattr(arguments, name) is not None
     }
+    known = {field.name for field in dataclasses.fields(config)}
+    for name in changes.keys() - known:
+        raise InputError(f"--{name}: a {type(config).__name__} has none ({arguments.config})")
     if "num_images" in changes:
         changes["until"] = None
     config = dataclasses.replace(config, **changes)

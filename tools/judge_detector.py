@@ -31,11 +31,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 
 from mf_plugin import cli
-from mf_plugin.errors import InputError
 
 CONTROLS = ("labels", "masks", "vae")
 
@@ -105,7 +103,7 @@ def measure(args: argparse.Namespace) -> None:
     from mf_plugin.evaluation.valid_instances_sheet import draw_outcomes
     from mf_plugin.lvis.io import write_json_atomic
 
-    score = read_score(args.calibration)
+    score = valid_instances.read_score(args.calibration)
     dataset = valid_instances.load_dataset(args.dataset)
     results = valid_instances.load_detections(args.results, dataset)
     verdicts = valid_instances.judge_instances(dataset, results, score)
@@ -123,17 +121,6 @@ def measure(args: argparse.Namespace) -> None:
     sheet.save(args.out / "outcomes.png")
     print("\n".join(table(summary, valid_instances.OUTCOMES)))
     print(args.out / "valid_instances.json")
-
-
-def read_score(path: Path) -> float:
-    """The score of a calibration json."""
-    try:
-        score = json.loads(path.read_text(encoding="utf-8"))["score"]
-    except (OSError, ValueError, KeyError, TypeError):
-        score = None
-    if not isinstance(score, (int, float)) or not 0 <= score <= 1:
-        raise InputError(f"{path} holds no score: expected what the command calibrate writes")
-    return float(score)
 
 
 def table(summary: dict, outcomes: tuple[str, ...]) -> list[str]:

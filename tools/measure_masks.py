@@ -48,7 +48,7 @@ def main() -> None:
         mask_settings,
         summarise,
     )
-    from mf_plugin.generation.config import load_generation_config
+    from mf_plugin.generation.config import GenerationConfig, load_config_file
     from mf_plugin.lvis.io import write_json_atomic
     from mf_plugin.lvis.sprites import (
         MINIVAL_STYLES,
@@ -59,7 +59,7 @@ def main() -> None:
     from mf_plugin.mosaic.pipeline import MosaicPipeline
     from mf_plugin.vocabulary import Vocabulary
 
-    config = load_generation_config(args.config)
+    config = load_config_file(args.config, GenerationConfig)
     settings = mask_settings(config, args.method or [config.mask.method])
     categories = Vocabulary.from_categories(preset_categories(args.preset))
     args.out.mkdir(parents=True, exist_ok=True)

@@ -13,10 +13,12 @@ test set go to WORK_DIR/results.segm.json, which tools/eval_rare.py reads.
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 from pathlib import Path
 
 from mf_plugin import cli
+from mf_plugin.data.sampling import POLICIES
 from mf_plugin.errors import InputError
 from mf_plugin.frameworks import FRAMEWORKS, detect_framework
 
@@ -50,15 +52,27 @@ def parse_arguments() -> argparse.Namespace:
         "--framework", choices=FRAMEWORKS, help="where a .py config leaves it open"
     )
     data = parser.add_mutually_exclusive_group()
-    data.add_argument("--synthetic", metavar="DIR", help="train on this dataset as well")
+    data.add_argument(
+        "--synthetic",
+        action="append",
+        metavar="DIR",
+        help="train on this dataset as well; may be given again, for more of them",
+    )
     data.add_argument(
         "--no-synthetic", action="store_true", help="leave out what the config adds"
     )
     parser.add_argument(
-        "--policy", choices=("joint", "real", "ratio"), help="how synthetic images are sampled"
+        "--synthetic-only",
+        action="store_true",
+        help="train on the synthetic images alone, by the same schedule (pre-training)",
     )
+    parser.add_argument("--policy", choices=POLICIES, help="how synthetic images are sampled")
     parser.add_argument(
-        "--synthetic-ratio", type=float, metavar="R", help="their share of an epoch (policy ratio)"
+        "--synthetic-ratio",
+        nargs="+",
+        metavar="R",
+        help="their share of an epoch (policy ratio), or the probability that a real image gives "
+        "way to one made of it (policy replace); one for all folders, or one for each",
     )
     parser.add_argument("--work-dir", metavar="DIR", help="logs, checkpoints and predictions")
     parser.add_argument("--seed", type=int, help="of weights, draws and augmentation")
@@ -90,7 +104,29 @@ def parse_arguments() -> argparse.Namespace:
         nargs=argparse.REMAINDER,
         help="override the config: KEY VALUE ... for yaml, key=value ... for a LazyConfig",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    split_ratios(arguments)
+    return arguments
+
+
+def split_ratios(arguments: argparse.Namespace) -> None:
+    """What stands behind the numbers of --synthetic-ratio are overrides."""
+    given = arguments.synthetic_ratio
+    if given is None:
+        return
+    ratios = [float(item) for item in itertools.takewhile(_is_number, given)]
+    arguments.opts = [*given[len(ratios) :], *arguments.opts]
+    if not ratios:
+        raise InputError(f"--synthetic-ratio {given[0]!r}: expected a number between 0 and 1")
+    arguments.synthetic_ratio = ratios[0] if len(ratios) == 1 else ratios
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def choose_framework(config: str, asked: str | None) -> str:

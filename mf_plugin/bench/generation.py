@@ -22,7 +22,7 @@ from mf_plugin.bench.peers import UnetCalls, sample_plainly, synchronise
 from mf_plugin.extras import require
 from mf_plugin.generation.config import GenerationConfig
 from mf_plugin.generation.plan import load_vocabulary, make_plan
-from mf_plugin.generation.run import generate_with, load_pipeline, torch_threads
+from mf_plugin.generation.run import generate_with, torch_threads
 from mf_plugin.mosaic.bilateral import BilateralConfig, build_grid, solve_bilateral
 from mf_plugin.mosaic.masks import attention_config_for
 
@@ -54,12 +54,13 @@ def measure_generation(
     config = replace(config, num_images=groups * config.group_size, until=None)
     plan = make_plan(config, load_vocabulary(config.vocabulary))
     with torch_threads(config.threads, device):
-        pipeline = load_pipeline(plan, device)
+        painter = plan.load_painter(device)
+        pipeline = painter.pipeline
         calls = UnetCalls()
 
         def generate() -> None:
             with tempfile.TemporaryDirectory() as folder:
-                generate_with(plan, pipeline, Path(folder) / "dataset", device)
+                generate_with(plan, painter, Path(folder) / "dataset", device)
 
         with calls.recorded(pipeline.unet):
             generate()  # the round that warms up

@@ -107,8 +107,7 @@ def _model_files(root: Path, file: str) -> tuple[str, ...]:
     """The vocabulary and the weights that a generation config names, where they are files here."""
     if not (root / file).is_file():
         return ()
-    config = load_generation_config(root / file)
-    named = (str(config.vocabulary), str(config.model))
+    named = load_generation_config(root / file).inputs
     return tuple(name for name in named if (root / name).exists())
 
 

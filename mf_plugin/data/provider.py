@@ -21,7 +21,7 @@ from mf_plugin.errors import InputError
 from mf_plugin.lvis.io import read_lvis, validate_lvis
 
 if TYPE_CHECKING:
-    from mf_plugin.generation.config import GenerationConfig
+    from mf_plugin.generation.generator import GeneratorConfig
 
 logger = logging.getLogger(__name__)
 
@@ -39,17 +39,36 @@ def resolve_folder(folder: str | Path) -> tuple[str, str | None]:
     return os.path.abspath(folder), None
 
 
+def resolve_folders(
+    folders: str | Path | Sequence[str | Path],
+) -> tuple[tuple[str, str | None], ...]:
+    """`resolve_folder` of one or several, in their order.
+
+    Raises:
+        InputError: there is none, or one is given twice.
+    """
+    several = [folders] if isinstance(folders, (str, Path)) else list(folders)
+    found = tuple(resolve_folder(folder) for folder in several)
+    if not found:
+        raise InputError("expected one synthetic dataset or more, got none")
+    roots = [root for root, _ in found]
+    twice = next((root for root in roots if roots.count(root) > 1), None)
+    if twice is not None:
+        raise InputError(f"the synthetic dataset {twice} is given twice: expected each once")
+    return found
+
+
 class SyntheticDataset:
     """A synthetic dataset folder, and the config that it is generated from where it is missing.
 
     Args:
         root: the dataset folder; it need not exist yet if there is a config.
-        config: a GenerationConfig, or the path of a Python file that defines one. A dataset that
-            is already there must have been generated with it.
+        config: a GenerationConfig or SegGenConfig, or the path of a Python file that defines one. A
+            dataset that is already there must have been generated with it.
     """
 
     def __init__(
-        self, root: str | Path, config: GenerationConfig | str | Path | None = None
+        self, root: str | Path, config: GeneratorConfig | str | Path | None = None
     ) -> None:
         self.root = Path(os.path.abspath(root))
         self._config = config
@@ -93,7 +112,7 @@ class SyntheticDataset:
         return self.annotations_file.is_file() and (self.root / PROVENANCE).is_file()
 
     def _generate_once(
-        self, config: GenerationConfig, device: str, generate: Callable[..., Any] | None
+        self, config: GeneratorConfig, device: str, generate: Callable[..., Any] | None
     ) -> None:
         self.root.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root.with_name(self.root.name + ".lock"))
@@ -109,7 +128,7 @@ class SyntheticDataset:
                 f"generation ended without {ANNOTATIONS} and {PROVENANCE} in {self.root}"
             )
 
-    def _load_config(self) -> GenerationConfig | None:
+    def _load_config(self) -> GeneratorConfig | None:
         if not isinstance(self._config, (str, Path)):
             return self._config
         from mf_plugin.generation.config import load_generation_config
@@ -117,7 +136,7 @@ class SyntheticDataset:
         self._config = load_generation_config(self._config)
         return self._config
 
-    def _check_config(self, config: GenerationConfig | None) -> None:
+    def _check_config(self, config: GeneratorConfig | None) -> None:
         if config is None:
             return
         path = self.root / PROVENANCE

@@ -19,9 +19,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mf_plugin.data.image_categories import ImageCategories, as_image_categories
+from mf_plugin.data.replacement import Replacement, as_numbers
 from mf_plugin.errors import InputError
 
-POLICIES = ("joint", "real", "ratio")
+POLICIES = ("joint", "real", "ratio", "replace", "synthetic")
 
 
 def category_frequencies(
@@ -48,7 +49,8 @@ def repeat_factors(
     threshold: float,
     policy: str = "joint",
     synthetic: np.ndarray | Sequence[bool] | None = None,
-    ratio: float | None = None,
+    ratio: float | Sequence[float] | None = None,
+    folders: np.ndarray | None = None,
 ) -> np.ndarray:
     """r(I), the expected number of times that each image is seen in an epoch.
 
@@ -57,18 +59,25 @@ def repeat_factors(
         ``real``: f(c) from the real images alone; real images are seen exactly as often as
             without synthetic data, a synthetic image once.
         ``ratio``: as ``real``, then the synthetic factors are scaled by one constant so that
-            their expected share of an epoch is ``ratio``.
+            their expected share of an epoch is ``ratio``; with several ratios, each folder's are
+            scaled to its own.
+        ``replace``: the real images' factors, as in ``real``; a synthetic image is not drawn, but
+            takes the place of a real one (`replacement`).
+        ``synthetic``: f(c) from the synthetic images alone; a real image is not drawn.
 
     Args:
         categories_per_image: a table, or N lists of category ids; an image without any category
             has factor 1.
         threshold: t; categories with f(c) >= t are not repeated.
-        policy: one of ``joint``, ``real``, ``ratio``.
+        policy: one of ``joint``, ``real``, ``ratio``, ``replace``, ``synthetic``.
         synthetic: bool[N], which images are synthetic; none where absent.
-        ratio: share of the synthetic images for the policy ``ratio``, between 0 and 1.
+        ratio: share of the synthetic images for the policy ``ratio``, between 0 and 1; or one a
+            folder, whose sum is below 1.
+        folders: int64[N], the number of each synthetic image's folder, for several ratios.
 
     Returns:
-        float64[N]; at least 1, except the synthetic images' under ``ratio``.
+        float64[N]; at least 1, except the synthetic images' under ``ratio`` and ``replace`` and
+        the real images' under ``synthetic``.
 
     Raises:
         InputError: an argument is out of range, or the policy lacks what it needs.
@@ -78,8 +87,10 @@ def repeat_factors(
     _check_arguments(threshold, policy, synthetic, ratio)
 
     # 1. For each category c, compute the fraction f(c) of images that contain it.
-    #    Under `real` and `ratio` only real images are counted.
-    counted = np.ones(len(table), dtype=bool) if policy == "joint" else ~synthetic
+    #    Under `real`, `ratio` and `replace` only real images are counted.
+    counted = synthetic if policy == "synthetic" else ~synthetic
+    if policy == "joint":
+        counted = np.ones(len(table), dtype=bool)
     image_index, category = table.image_index, table.category
     if policy != "joint":
         rows = counted[image_index]
@@ -95,11 +106,20 @@ def repeat_factors(
     factors = np.ones(len(table), dtype=np.float64)
     np.maximum.at(factors, image_index, category_factor[which])
 
-    # 4. `ratio`: with S the sum of the real factors and n_s synthetic images of one factor x,
-    #    n_s x / (S + n_s x) = ratio  <=>  x = ratio S / ((1 - ratio) n_s).
-    if policy == "ratio":
+    # 4. `ratio`: with S the sum of the real factors and n_k images in synthetic folder k of one
+    #    factor x_k,  n_k x_k / (S + sum_j n_j x_j) = ratio_k
+    #    <=>  x_k = ratio_k S / ((1 - sum_j ratio_j) n_k).
+    if policy == "ratio" and ratio is not None:
         real_sum = factors[~synthetic].sum()
-        factors[synthetic] = ratio * real_sum / ((1.0 - ratio) * synthetic.sum())
+        ratios, members = _shares(ratio, synthetic, folders)
+        for share, these in zip(ratios, members):
+            factors[these] = share * real_sum / ((1.0 - sum(ratios)) * these.sum())
+
+    # 5. What is not drawn.
+    if policy == "replace":
+        factors[synthetic] = 0.0
+    if policy == "synthetic":
+        factors[~synthetic] = 0.0
     return factors
 
 
@@ -139,7 +159,12 @@ def epoch_indices(
 
 
 def endless_draws(
-    factors: np.ndarray, seed: int, rank: int = 0, world_size: int = 1, start: int = 0
+    factors: np.ndarray,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    start: int = 0,
+    replacement: Replacement | None = None,
 ) -> Iterator[int]:
     """The images that one process draws, epoch after epoch, without end.
 
@@ -153,6 +178,7 @@ def endless_draws(
         rank: of this process, from 0.
         world_size: number of processes.
         start: draws of this rank that are passed over.
+        replacement: which draws are replaced by synthetic images, by the generator of the epoch.
 
     Raises:
         InputError: at the call: an argument is out of range, or no image is ever drawn.
@@ -166,35 +192,72 @@ def endless_draws(
         raise InputError(f"rank {rank}: expected 0 to {world_size - 1}")
     if start < 0:
         raise InputError(f"start {start}: expected 0 or more draws to pass over")
-    return _endless_draws(factors, seed, start * world_size + rank, world_size)
+    return _endless_draws(factors, seed, start * world_size + rank, world_size, replacement)
 
 
-def _endless_draws(factors: np.ndarray, seed: int, position: int, step: int) -> Iterator[int]:
+def _endless_draws(
+    factors: np.ndarray, seed: int, position: int, step: int, replacement: Replacement | None
+) -> Iterator[int]:
     for epoch in itertools.count():
-        indices = epoch_indices(factors, np.random.default_rng((seed, epoch)))
+        rng = np.random.default_rng((seed, epoch))
+        indices = epoch_indices(factors, rng)
+        if replacement is not None:
+            indices = replacement.replace(indices, rng)
         mine = indices[position::step]
         yield from mine.tolist()
         position += len(mine) * step - len(indices)
 
 
 def _check_arguments(
-    threshold: float, policy: str, synthetic: np.ndarray, ratio: float | None
+    threshold: float,
+    policy: str,
+    synthetic: np.ndarray,
+    ratio: float | Sequence[float] | None,
 ) -> None:
     if policy not in POLICIES:
         raise InputError(f"unknown policy {policy!r}: expected one of {', '.join(POLICIES)}")
     if not (math.isfinite(threshold) and threshold >= 0):
         raise InputError(f"expected a repeat threshold >= 0, got {threshold!r}")
-    if policy != "ratio":
-        if ratio is not None:
-            raise InputError(f"ratio {ratio!r} has no effect under policy {policy!r}: use 'ratio'")
-        return
-    if ratio is None or not 0 < ratio < 1:
-        raise InputError(f"policy 'ratio' expects a ratio between 0 and 1, got {ratio!r}")
-    if not synthetic.any() or synthetic.all():
+    if policy in ("ratio", "replace"):
+        if ratio is None:
+            what = "a ratio between 0 and 1" if policy == "ratio" else "a probability"
+            raise InputError(f"policy {policy!r} expects {what}, got None")
+    elif ratio is not None:
         raise InputError(
-            f"policy 'ratio' expects real and synthetic images, got {int((~synthetic).sum())} "
+            f"ratio {ratio!r} has no effect under policy {policy!r}: use 'ratio' or 'replace'"
+        )
+    if policy == "synthetic" and not synthetic.any():
+        raise InputError("policy 'synthetic' expects synthetic images, there are none")
+    if policy in ("ratio", "replace") and (not synthetic.any() or synthetic.all()):
+        raise InputError(
+            f"policy {policy!r} expects real and synthetic images, got {int((~synthetic).sum())} "
             f"real and {int(synthetic.sum())} synthetic"
         )
+
+
+def _shares(
+    ratio: float | Sequence[float], synthetic: np.ndarray, folders: np.ndarray | None
+) -> tuple[tuple[float, ...], list[np.ndarray]]:
+    """The ratios, and bool[N] of the images that each is for."""
+    ratios = as_numbers(ratio)
+    for share in ratios:
+        if not isinstance(share, (int, float)) or not 0 < share < 1:
+            raise InputError(f"policy 'ratio' expects a ratio between 0 and 1, got {share!r}")
+    if sum(ratios) >= 1:
+        raise InputError(
+            f"policy 'ratio': the ratios {', '.join(map(str, ratios))} add up to "
+            f"{sum(ratios):g}: expected below 1, the rest is the real images'"
+        )
+    if len(ratios) == 1:
+        return ratios, [synthetic]
+    numbers = np.full(len(synthetic), -1) if folders is None else np.asarray(folders)
+    present = np.unique(numbers[synthetic])
+    if len(present) != len(ratios):
+        raise InputError(
+            f"policy 'ratio': {len(ratios)} ratios for {len(present)} synthetic folders: expected "
+            "one for all, or one for each"
+        )
+    return ratios, [synthetic & (numbers == k) for k in present]
 
 
 def _as_flags(

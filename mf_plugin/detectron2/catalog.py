@@ -238,14 +238,14 @@ def _metadata_when_loaded(name: str) -> dict[str, Any]:
 def _match_planned(config: Any, labels: tuple[Label, ...]) -> dict[int, int]:
     """The labels of a dataset that is to be generated, from its config."""
     from mf_plugin.generation.config import load_generation_config
-    from mf_plugin.generation.plan import load_vocabulary, make_plan
 
     where = str(config) if isinstance(config, (str, Path)) else "the generation config"
     if isinstance(config, (str, Path)):
         config = load_generation_config(config)
-    plan = make_plan(config, load_vocabulary(config.vocabulary))
-    drawn = {category.id for category in (*plan.main, *plan.others)}
-    return match_categories(plan.vocabulary.to_lvis(), labels, drawn, where)
+    plan = config.make_plan()
+    return match_categories(
+        plan.vocabulary.to_lvis(), labels, plan.possible_categories(), where
+    )
 
 
 def _own_classes(json_file: str) -> tuple[tuple[Label, ...], dict[str, Any]]:

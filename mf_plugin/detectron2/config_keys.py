@@ -23,8 +23,9 @@ def add_mosaicfusion_config(cfg: Any) -> None:
     _add(cfg, "MOSAICFUSION.DATA_ROOT", "")
     # The command that builds them, for the error that says they are missing.
     _add(cfg, "MOSAICFUSION.DATA_COMMAND", "")
-    # How repeat factors count synthetic images (mf_plugin.data.sampling.repeat_factors):
-    # joint, real or ratio; RATIO is their share of an epoch, for the last one.
+    # How synthetic images are sampled (mf_plugin.data.sampling.repeat_factors): joint, real, ratio,
+    # replace or synthetic; RATIO is their share of an epoch under ratio, the probability that a
+    # real image gives way under replace; a number for all folders, or a list with one for each.
     _add(cfg, "MOSAICFUSION.POLICY", "joint")
     _add(cfg, "MOSAICFUSION.RATIO", None)
 

@@ -101,10 +101,10 @@ def read_lazy_config(path: str, opts: Sequence[str] = ()) -> DictConfig:
 
 def choose_data(
     cfg: CfgNode,
-    synthetic: str | None,
+    synthetic: str | Sequence[str] | None,
     no_synthetic: bool,
     policy: str | None,
-    ratio: float | None,
+    ratio: float | Sequence[float] | None,
 ) -> CfgNode:
     """The config with its datasets registered and the synthetic ones put in or left out.
 
@@ -126,10 +126,10 @@ def choose_data(
 
 def choose_lazy_data(
     cfg: DictConfig,
-    synthetic: str | None,
+    synthetic: str | Sequence[str] | None,
     no_synthetic: bool,
     policy: str | None,
-    ratio: float | None,
+    ratio: float | Sequence[float] | None,
 ) -> DictConfig:
     """`choose_data` for a LazyConfig; LVISEvaluator gives way to RareAPEvaluator.
 
@@ -202,8 +202,8 @@ def _counts(path: str) -> int | None:
 def _expect_synthetic(there: bool) -> None:
     if not there:
         raise InputError(
-            "--policy and --synthetic-ratio expect --synthetic DIR, or a yaml config with a "
-            "synthetic dataset in DATASETS.TRAIN"
+            "--policy, --synthetic-ratio and --synthetic-only expect --synthetic DIR, or a yaml "
+            "config with a synthetic dataset in DATASETS.TRAIN"
         )
 
 

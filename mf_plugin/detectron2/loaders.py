@@ -52,7 +52,7 @@ def build_lazy_train_loader(
     *,
     threshold: float,
     policy: str = "joint",
-    ratio: float | None = None,
+    ratio: float | Sequence[float] | None = None,
     seed: int = -1,
     loader: Callable | str = build_detection_train_loader,
     **kwargs: Any,
@@ -68,6 +68,7 @@ def build_lazy_train_loader(
         loader: what the config called, or its dotted name.
         kwargs: its other arguments.
     """
+    ratio = list(ratio) if isinstance(ratio, Sequence) else ratio  # omegaconf's own list
     sampler = sampler_for(dataset, threshold, policy, ratio, shared_seed(seed))
     loader = locate(loader) if isinstance(loader, str) else loader
     return loader(dataset=dataset, sampler=sampler, **kwargs)

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from mf_plugin.data.draws import Sources
 from mf_plugin.data.image_categories import ImageCategories
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.io import MIN_POLYGON_NUMBERS, image_path
 
 XYWH_ABS = 1  # detectron2.structures.BoxMode.XYWH_ABS
-SYNTHETIC = "synthetic"  # key of a record: its image was generated
+# Keys of a record: its image was generated; the folder that it is in; what it was made of.
+SYNTHETIC, FOLDER, SOURCE = "synthetic", "synthetic_folder", "source_image_id"
 
 
 def lvis_records(
@@ -36,7 +38,8 @@ def lvis_records(
             ``INPUT.MASK_FORMAT: bitmask`` alone.
         image_root: folder that the paths in ``coco_url`` start from.
         label_of: category id -> label.
-        synthetic: marks the records under the key ``synthetic``.
+        synthetic: marks the records under the key ``synthetic``, with their folder and the real
+            image that each was made of, where the json names it.
 
     Raises:
         InputError: an annotation has an unknown image, category or a broken polygon.
@@ -61,7 +64,9 @@ def lvis_records(
             "annotations": objects.get(image["id"], []),
         }
         if synthetic:
-            record[SYNTHETIC] = True
+            record.update({SYNTHETIC: True, FOLDER: root})
+            if SOURCE in image:
+                record[SOURCE] = image[SOURCE]
         records.append(record)
     return records
 
@@ -74,6 +79,21 @@ def image_categories(records: Sequence[Mapping[str, Any]]) -> ImageCategories:
     labels = np.fromiter(labels, np.int64, int(lengths.sum()))
     index = np.repeat(np.arange(len(objects)), lengths)
     return ImageCategories.from_instances(index, labels, len(objects))
+
+
+def synthetic_folders(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """int64[N]: -1 for a real image, else the number of its synthetic folder, in their order."""
+    numbers: dict[str, int] = {}
+    found = (
+        numbers.setdefault(record.get(FOLDER, ""), len(numbers)) if record.get(SYNTHETIC) else -1
+        for record in records
+    )
+    return np.fromiter(found, np.int64, len(records))
+
+
+def image_sources(records: Sequence[Mapping[str, Any]]) -> Sources:
+    """The N images' own ids, and of synthetic ones those of the real images behind them."""
+    return [r.get("image_id") for r in records], [r.get(SOURCE) for r in records]
 
 
 def _object(annotation: Mapping[str, Any], label_of: Mapping[int, int]) -> dict[str, Any]:

@@ -16,9 +16,10 @@ import numpy as np
 import torch.distributed as dist
 from torch.utils.data import Sampler
 
-from mf_plugin.data.sampling import endless_draws, repeat_factors
-from mf_plugin.data.statistics import describe_epoch
-from mf_plugin.detectron2.records import SYNTHETIC, image_categories
+from mf_plugin.data.draws import plan_draws
+from mf_plugin.data.replacement import Replacement
+from mf_plugin.data.sampling import endless_draws
+from mf_plugin.detectron2.records import image_categories, image_sources, synthetic_folders
 from mf_plugin.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class RepeatFactorSampler(Sampler):
         seed: of the draws, 0 or more, the same on all ranks.
         rank: of this process; taken from torch.distributed where absent.
         world_size: number of processes; likewise.
+        replacement: which draws are replaced by synthetic images.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class RepeatFactorSampler(Sampler):
         seed: int,
         rank: int | None = None,
         world_size: int | None = None,
+        replacement: Replacement | None = None,
     ) -> None:
         if len(factors) == 0:
             raise InputError("the training set is empty: every image was filtered out")
@@ -47,6 +50,7 @@ class RepeatFactorSampler(Sampler):
             raise InputError(f"seed {seed} of the sampler: expected 0 or more")
         self.factors = np.asarray(factors, dtype=np.float64)
         self.seed = seed
+        self.replacement = replacement
         together = dist.is_available() and dist.is_initialized()
         self.rank = rank if rank is not None else dist.get_rank() if together else 0
         if world_size is None:
@@ -57,7 +61,7 @@ class RepeatFactorSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         """This rank's indices, endless."""
         return endless_draws(
-            self.factors, self.seed, self.rank, self.world_size, start=self._skipped
+            self.factors, self.seed, self.rank, self.world_size, self._skipped, self.replacement
         )
 
     def skip(self, num_samples: int) -> None:
@@ -69,7 +73,7 @@ def sampler_for(
     records: Sequence[Mapping[str, Any]],
     threshold: float,
     policy: str,
-    ratio: float | None,
+    ratio: float | Sequence[float] | None,
     seed: int,
 ) -> RepeatFactorSampler:
     """The sampler of a training set.
@@ -77,15 +81,22 @@ def sampler_for(
     Args:
         records: detectron2 dataset dicts; those of generated images have ``synthetic``.
         threshold: t of the repeat factors; 0 draws each image once an epoch.
-        policy: ``joint``, ``real`` or ``ratio``, see `sampling.repeat_factors`.
-        ratio: share of the synthetic images under ``ratio``.
+        policy: ``joint``, ``real``, ``ratio``, ``replace`` or ``synthetic``, see
+            `sampling.repeat_factors`.
+        ratio: share of the synthetic images under ``ratio``, probability that a real one is
+            replaced under ``replace``; one for all folders, or one for each in their order.
         seed: of the draws.
 
     Raises:
         InputError: an argument is out of range, or there is no image.
     """
-    table = image_categories(records)
-    synthetic = np.array([bool(record.get(SYNTHETIC)) for record in records], dtype=bool)
-    factors = repeat_factors(table, threshold, policy, synthetic, ratio)
-    logger.info(describe_epoch(table, factors, synthetic, policy, threshold))
-    return RepeatFactorSampler(factors, seed)
+    draws = plan_draws(
+        image_categories(records),
+        synthetic_folders(records),
+        threshold,
+        policy,
+        ratio,
+        lambda: image_sources(records),
+    )
+    logger.info(draws.text)
+    return RepeatFactorSampler(draws.factors, seed, replacement=draws.replacement)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,38 +16,43 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 from omegaconf import DictConfig, OmegaConf
 
-from mf_plugin.detectron2.catalog import (
-    is_synthetic,
-    register,
-    registered_folder,
-    resolve_folder,
-)
+from mf_plugin.data.provider import resolve_folders
+from mf_plugin.detectron2.catalog import is_synthetic, register, registered_folder
 from mf_plugin.detectron2.config_keys import add_mosaicfusion_config
 from mf_plugin.detectron2.loaders import PLAIN, REPEATING, build_lazy_train_loader, threshold_of
 from mf_plugin.errors import InputError
 
+NEEDS_SYNTHETIC = ("ratio", "replace", "synthetic")  # policies
+
 
 def with_synthetic(
-    cfg: CfgNode | DictConfig, root: str, policy: str | None = None, ratio: float | None = None
+    cfg: CfgNode | DictConfig,
+    root: str | Sequence[str],
+    policy: str | None = None,
+    ratio: float | Sequence[float] | None = None,
 ) -> CfgNode | DictConfig:
-    """A copy of ``cfg`` that trains on its own training set and the synthetic one together.
+    """A copy of ``cfg`` that trains on its own training set and synthetic ones together.
 
-    The dataset is registered by the way. Synthetic datasets that are in the config already give
+    The datasets are registered by the way. Synthetic datasets that are in the config already give
     way. A trainer of your own has to build its loader with `loaders.build_train_loader` for any
     policy but ``joint``; a LazyConfig is changed so that every trainer does.
 
     Args:
         cfg: a config of Detectron2 with a training set.
-        root: folder of the synthetic dataset, or a generation config.
-        policy: ``joint``, ``real`` or ``ratio``, see `sampling.repeat_factors`; where absent
-            ``ratio`` if a ratio is given, else what the config says.
-        ratio: share of the synthetic images in an epoch.
+        root: folder of the synthetic dataset, or a generation config; or several of them.
+        policy: ``joint``, ``real``, ``ratio``, ``replace`` or ``synthetic``, see
+            `sampling.repeat_factors`; where absent ``ratio`` if a ratio is given, else what the
+            config says.
+        ratio: share of the synthetic images in an epoch, or under ``replace`` the probability that
+            a real image gives way; one for all folders, or one for each.
 
     Raises:
         InputError: the training set, its sampler or the task is of a kind that is not handled, or
             the categories do not fit.
     """
     cfg = without_synthetic(cfg)
+    folders = resolve_folders(root)
+    ratio = list(ratio) if isinstance(ratio, tuple) else ratio
     if isinstance(cfg, CfgNode):
         settings = {
             "MODEL.KEYPOINT_ON": cfg.MODEL.KEYPOINT_ON,
@@ -60,13 +64,15 @@ def with_synthetic(
                 f"synthetic data does not go with the sampler {cfg.DATALOADER.SAMPLER_TRAIN}: "
                 f"expected {REPEATING} (with the square root) or {PLAIN}"
             )
-        name = register_beside(cfg.DATASETS.TRAIN[0], root)
-        cfg.DATASETS.TRAIN = (*cfg.DATASETS.TRAIN, name)
+        names = [register_beside(cfg.DATASETS.TRAIN[0], *folder) for folder in folders]
+        cfg.DATASETS.TRAIN = (*cfg.DATASETS.TRAIN, *names)
         # Detectron2 writes the config into the work dir: there it stands for the run by itself.
-        others = [entry for entry in cfg.MOSAICFUSION.DATASETS if entry[0] != name]
-        folder, config = resolve_folder(root)
-        entry = (name, folder) if config is None else (name, folder, os.path.abspath(config))
-        cfg.MOSAICFUSION.DATASETS = (*others, entry)
+        others = [entry for entry in cfg.MOSAICFUSION.DATASETS if entry[0] not in names]
+        entries = [
+            (name, folder) if config is None else (name, folder, config)
+            for name, (folder, config) in zip(names, folders)
+        ]
+        cfg.MOSAICFUSION.DATASETS = (*others, *entries)
         if policy is None:
             policy = "ratio" if ratio is not None else cfg.MOSAICFUSION.POLICY
         cfg.MOSAICFUSION.POLICY = policy
@@ -81,7 +87,8 @@ def with_synthetic(
     }
     _check_task(names, settings)
     cfg = with_sampler(cfg, policy or ("ratio" if ratio is not None else "joint"), ratio)
-    cfg.dataloader.train.dataset.names = [*names, register_beside(names[0], root)]
+    added = [register_beside(names[0], *folder) for folder in folders]
+    cfg.dataloader.train.dataset.names = [*names, *added]
     return cfg
 
 
@@ -96,7 +103,7 @@ def without_synthetic(cfg: CfgNode | DictConfig) -> CfgNode | DictConfig:
         cfg.defrost()
         add_mosaicfusion_config(cfg)
         cfg.DATASETS.TRAIN = tuple(_real(cfg.DATASETS.TRAIN, synthetic_names(cfg)))
-        if cfg.MOSAICFUSION.POLICY == "ratio":
+        if cfg.MOSAICFUSION.POLICY in NEEDS_SYNTHETIC:
             cfg.MOSAICFUSION.POLICY = "joint"
         cfg.MOSAICFUSION.RATIO = None
         return cfg
@@ -108,7 +115,7 @@ def without_synthetic(cfg: CfgNode | DictConfig) -> CfgNode | DictConfig:
 
 
 def with_sampler(
-    cfg: DictConfig, policy: str = "joint", ratio: float | None = None
+    cfg: DictConfig, policy: str = "joint", ratio: float | Sequence[float] | None = None
 ) -> DictConfig:
     """A copy of a LazyConfig whose training loader has our sampler and reads its dataset once.
 
@@ -180,12 +187,12 @@ def register_from_config(cfg: CfgNode) -> None:
             register(name, folder, like=first, generation_config=config[0] if config else None)
 
 
-def register_beside(real: str, root: str | Path) -> str:
+def register_beside(real: str, folder: str, generation_config: str | None = None) -> str:
     """Register a synthetic dataset with the classes of ``real``; returns its name."""
-    name, folder = f"{real}_mosaicfusion", resolve_folder(root)[0]
+    name = f"{real}_mosaicfusion"
     if registered_folder(name) not in (None, folder):
         name += "_" + hashlib.sha256(folder.encode()).hexdigest()[:8]
-    register(name, root, like=real)
+    register(name, folder, like=real, generation_config=generation_config)
     return name
 
 

@@ -17,6 +17,7 @@ from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from mf_plugin.data.choice import choose_synthetic
 from mf_plugin.detectron2 import checks, lazy, trainer
 from mf_plugin.detectron2.configs import (
     choose_data,
@@ -35,10 +36,12 @@ class TrainingOptions:
 
     Attributes:
         config: a yaml config or a LazyConfig.
-        synthetic: folder of a synthetic dataset to train on as well.
+        synthetic: folder of a synthetic dataset to train on as well, or a generation config; or
+            several of them.
         no_synthetic: train without what synthetic data the config names.
-        policy: how repeat factors count synthetic images: joint, real, ratio.
-        synthetic_ratio: their share of an epoch.
+        synthetic_only: train on the synthetic data alone, that is given or in the config.
+        policy: how synthetic images are sampled: joint, real, ratio, replace, synthetic.
+        synthetic_ratio: their share of an epoch, or the probability of replace; one or several.
         work_dir: where logs, checkpoints and results go.
         seed: of weights, draws and augmentation.
         opts: overrides: ``KEY VALUE ...`` for yaml, ``key=value ...`` for a LazyConfig.
@@ -52,10 +55,11 @@ class TrainingOptions:
     """
 
     config: str
-    synthetic: str | None = None
+    synthetic: str | Sequence[str] | None = None
     no_synthetic: bool = False
+    synthetic_only: bool = False
     policy: str | None = None
-    synthetic_ratio: float | None = None
+    synthetic_ratio: float | Sequence[float] | None = None
     work_dir: str | None = None
     seed: int | None = None
     opts: Sequence[str] = ()
@@ -104,10 +108,7 @@ def build_config(options: TrainingOptions) -> Any:
     """
     if options.seed is not None and options.seed < 0:
         raise InputError(f"seed {options.seed}: expected 0 or more")
-    if options.no_synthetic and (
-        options.synthetic or options.policy or options.synthetic_ratio is not None
-    ):
-        raise InputError("--no-synthetic excludes --synthetic, --policy and --synthetic-ratio")
+    choice = choose_synthetic(options)
     default_dir = str(Path("work_dirs", Path(options.config).stem))
     if is_lazy(options.config):
         cfg = read_lazy_config(options.config, options.opts)
@@ -117,7 +118,7 @@ def build_config(options: TrainingOptions) -> Any:
         own = settings.get("output_dir", "./output")
         settings.output_dir = options.work_dir or (default_dir if own == "./output" else own)
         cfg = choose_lazy_data(
-            cfg, options.synthetic, options.no_synthetic, options.policy, options.synthetic_ratio
+            cfg, choice.folders, options.no_synthetic, choice.policy, choice.ratio
         )
         device = settings.get("device", "cuda")
     else:
@@ -126,9 +127,7 @@ def build_config(options: TrainingOptions) -> Any:
             cfg.SEED = options.seed
         own = cfg.OUTPUT_DIR
         cfg.OUTPUT_DIR = options.work_dir or (default_dir if own == "./output" else own)
-        cfg = choose_data(
-            cfg, options.synthetic, options.no_synthetic, options.policy, options.synthetic_ratio
-        )
+        cfg = choose_data(cfg, choice.folders, options.no_synthetic, choice.policy, choice.ratio)
         device = cfg.MODEL.DEVICE
         cfg.freeze()
     is_yaml = isinstance(cfg, CfgNode)

@@ -18,6 +18,7 @@ Shapes: I instances and D detections of an image, N images, B bootstrap draws.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -104,13 +105,16 @@ def load_detections(source: str | Path | Sequence[Mapping], dataset: GroundTruth
     return results
 
 
-def judge_instances(dataset: GroundTruth, results: Results, score: float) -> list[Verdict]:
+def judge_instances(
+    dataset: GroundTruth, results: Results, score: float, min_iou: float = MIN_IOU
+) -> list[Verdict]:
     """Judge every instance of a dataset.
 
     Args:
         dataset: of `load_dataset`.
         results: of `load_detections`.
         score: from which detections count.
+        min_iou: from which a detection's mask is an instance's.
 
     Returns:
         One verdict an instance, in the order of the annotations.
@@ -120,7 +124,7 @@ def judge_instances(dataset: GroundTruth, results: Results, score: float) -> lis
     verdicts: dict[int, Verdict] = {}
     for place in _places(dataset, results):
         ious = place.above(results.scores, score)
-        served_by = _match(ious)
+        served_by = _match(ious, min_iou)
         free = np.setdiff1d(np.arange(ious.shape[1]), served_by)
         for row, index in enumerate(place.instances.tolist()):
             asked = annotations[index]
@@ -163,6 +167,17 @@ def calibrate(dataset: GroundTruth, results: Results) -> Calibration:
             num_images = len(dataset.data["images"])
             best = Calibration(score, f1, precision, recall, len(annotations), num_images)
     return best
+
+
+def read_score(path: str | Path) -> float:
+    """The score of a calibration json; InputError where the file holds none."""
+    try:
+        score = json.loads(Path(path).read_text(encoding="utf-8"))["score"]
+    except (OSError, ValueError, KeyError, TypeError):
+        score = None
+    if not isinstance(score, (int, float)) or not 0 <= score <= 1:
+        raise InputError(f"{path} holds no score: expected what the command calibrate writes")
+    return float(score)
 
 
 def summarise(
@@ -275,10 +290,10 @@ def _keep_best(ious: np.ndarray) -> list[int]:
     return kept
 
 
-def _match(ious: np.ndarray) -> np.ndarray:
+def _match(ious: np.ndarray, min_iou: float = MIN_IOU) -> np.ndarray:
     """int[I]: the detection that serves each instance, -1 for none; pairs of high IoU first."""
     served_by = np.full(len(ious), -1)
-    rows, columns = np.nonzero(ious >= MIN_IOU)
+    rows, columns = np.nonzero(ious >= min_iou)
     order = np.argsort(-ious[rows, columns], kind="stable")
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
         if served_by[row] < 0 and column not in served_by:

@@ -114,6 +114,43 @@ def assemble_canvas(
     return CanvasResult(group.describe(canvas), kept_image, tuple(objects))
 
 
+@dataclass(frozen=True)
+class Painted:
+    """What MosaicFusion paints of a group of B canvases.
+
+    Args:
+        images: uint8[B, H, W, 3].
+        attention: [canvas][region].
+    """
+
+    images: np.ndarray
+    attention: Sequence[Sequence[RegionAttention]]
+
+
+@dataclass(frozen=True)
+class MosaicAssembler:
+    """Masks, filters and rejection for a group; ``models`` of ``load_models(config)``."""
+
+    config: GenerationConfig
+    models: Models = NO_MODELS
+
+    @property
+    def jpeg_quality(self) -> int:
+        return self.config.jpeg_quality
+
+    @property
+    def beside(self) -> bool:
+        return self.models == NO_MODELS
+
+    def __call__(self, group: Group, painted: Painted) -> list[CanvasResult]:
+        return [
+            assemble_canvas(image, regions, group, canvas, self.config, self.models)
+            for image, regions, canvas in zip(
+                painted.images, painted.attention, group.canvases, strict=True
+            )
+        ]
+
+
 def _blank_rejected(
     image: np.ndarray, masks: Sequence[np.ndarray], reasons: Sequence[str], group: Group
 ) -> np.ndarray:

@@ -7,53 +7,35 @@ paper's (MosaicFusion, arXiv 2309.13042, Sec. 4.1.3), but for the size, which de
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import runpy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import mf_plugin
 from mf_plugin.errors import InputError
 from mf_plugin.generation.filters import FilterConfig
+from mf_plugin.generation.generator import GeneratorConfig, UntilConfig
 from mf_plugin.mosaic.attention import AttentionConfig
-from mf_plugin.mosaic.layout import check_division
 from mf_plugin.mosaic.clip import ClipFilterConfig
+from mf_plugin.mosaic.layout import check_division
 from mf_plugin.mosaic.masks import MaskConfig
 from mf_plugin.mosaic.sam import SamRefineConfig
 
+if TYPE_CHECKING:
+    from mf_plugin.generation.plan import Plan
+
 REJECT_POLICIES = ("region", "image")
 DTYPES = ("fp32", "bf16", "fp16")
-_PACKAGE = Path(mf_plugin.__file__).resolve().parent
+_WANTED = "GenerationConfig(...)` or `config = SegGenConfig(...)"
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class UntilConfig:
-    """When to stop: go on in rounds until each main category has enough, or the budget is spent.
-
-    Args:
-        accepted: objects that each main category shall have, counted over all regions.
-        max_images: the budget: canvases of all rounds together.
-    """
-
-    accepted: int
-    max_images: int
-
-    def __post_init__(self) -> None:
-        for name in ("accepted", "max_images"):
-            if getattr(self, name) < 1:
-                raise InputError(f"until {name} is {getattr(self, name)}; expected at least 1")
-
-
-@dataclass(frozen=True)
-class GenerationConfig:
-    """Everything that decides what a dataset folder contains.
+class GenerationConfig(GeneratorConfig):
+    """Everything that decides what a dataset folder of MosaicFusion contains.
 
     Args:
         vocabulary: path of an LVIS json, or ``"minilvis:demo"`` / ``"minilvis:all"`` for the
@@ -165,23 +147,22 @@ class GenerationConfig:
                 multiple=self.multiple,
             )
 
-    def to_json(self) -> dict[str, Any]:
-        """All fields as JSON values; paths inside this package are written relative to it."""
-        return json.loads(json.dumps(dataclasses.asdict(self), default=_jsonable))
+    def make_plan(self) -> Plan:
+        from mf_plugin.generation.plan import load_vocabulary, make_plan
+
+        return make_plan(self, load_vocabulary(self.vocabulary))
 
     @property
-    def config_hash(self) -> str:
-        """SHA-256 of all fields in canonical JSON; the same on every machine."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+    def inputs(self) -> tuple[str, ...]:
+        return str(self.vocabulary), str(self.model)
 
 
-def load_generation_config(path: str | Path) -> GenerationConfig:
-    """Run a config file and return its ``config``; see `load_config_file`."""
-    return load_config_file(path, GenerationConfig)
+def load_generation_config(path: str | Path) -> GeneratorConfig:
+    """Run a config file and return its ``config``, of any generator; see `load_config_file`."""
+    return load_config_file(path, GeneratorConfig, _WANTED)
 
 
-def load_config_file(path: str | Path, kind: type[T]) -> T:
+def load_config_file(path: str | Path, kind: type[T], wanted: str | None = None) -> T:
     """Run a Python file and return its ``config``.
 
     Files beside it, or one folder above, can be imported by their name.
@@ -189,6 +170,7 @@ def load_config_file(path: str | Path, kind: type[T]) -> T:
     Args:
         path: the file.
         kind: what its ``config`` has to be.
+        wanted: how the error names it; default the name of ``kind``.
 
     Raises:
         InputError: no such file, it does not run, or it defines no ``config`` of that kind.
@@ -207,7 +189,7 @@ def load_config_file(path: str | Path, kind: type[T]) -> T:
     config = names.get("config")
     if not isinstance(config, kind):
         raise InputError(
-            f"config {path}: expected `config = {kind.__name__}(...)`, "
+            f"config {path}: expected `config = {wanted or f'{kind.__name__}(...)'}`, "
             f"found {type(config).__name__}"
         )
     return config
@@ -237,15 +219,6 @@ def _is_names(value: object) -> bool:
 
 def _is_pair(value: object) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and all(type(v) is int for v in value)
-
-
-def _jsonable(value: object) -> str:
-    if not isinstance(value, Path):
-        raise TypeError(f"a config holds {type(value).__name__}; expected numbers, text and paths")
-    resolved = value.resolve()
-    if resolved.is_relative_to(_PACKAGE):
-        return (Path(_PACKAGE.name) / resolved.relative_to(_PACKAGE)).as_posix()
-    return value.as_posix()
 
 
 @contextmanager

@@ -108,3 +108,5 @@ def _add_thumbnails(page: Path, records: list[Record]) -> None:
             thumbnail = found.get((record["index"], position))
             if thumbnail is not None:
                 holder["thumbnail"] = thumbnail
+        if (record["index"], "conditioning") in found:
+            record["conditioning"] = found[record["index"], "conditioning"]

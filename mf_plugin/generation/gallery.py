@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from mf_plugin.generation.quality import UNSTABLE_BELOW, JudgeScores
 from mf_plugin.generation.records import ACCEPTED, Record
 
 _SCRIPTS = ("gallery_scene.js", "gallery_page.js")
+_CONDITIONING_SCRIPT = "gallery_conditioning.js"  # of pages that show what was painted over
 _GROUP_WORDS = {"r": "rare", "c": "common", "f": "frequent"}
 _EXACT_UP_TO = 256  # pixels of the canvas's longer side: outlines of larger ones are simplified
 _TOLERANCE = 1 / 1024  # of the longer side, for simplified outlines
@@ -51,12 +52,15 @@ _CONFIG_FACTS = (  # keys of the config, of several versions of it
     "filters",
     "reject",
     "seed",
+    *("system", "text2mask", "mask2img", "source", "captions", "kind", "size", "copies"),
+    *("text2mask_steps", "text2mask_guidance", "mask2img_steps", "mask2img_guidance", "gates"),
 )
 _HASHES = ("weights_sha256", "config_hash")
 # Facts of a canvas that the page shows in words of its own; any other is shown under its name.
 _KNOWN = {
     *("index", "group", "seed", "layout", "main_region", "prompts", "image_id", "outcome"),
     *("file_name", "sha256", "height", "width", "objects", "thumbnail"),
+    *("conditioning", "segments_info", "category_ids", "label_sha256", "source_file_name"),
 }
 
 
@@ -100,7 +104,10 @@ def render_gallery(
     )
     environment.filters["percent"] = _percent
     environment.filters["words"] = lambda text: text.replace("_", " ")
-    script = "".join(_read_template(environment, name) for name in _SCRIPTS)
+    scripts = list(_SCRIPTS)
+    if any("conditioning" in record for record in records):
+        scripts.insert(-1, _CONDITIONING_SCRIPT)
+    script = "".join(_read_template(environment, name) for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = _collect(records[: limits.canvases], categories, scores, limits)
     quality = dataset["quality"]
@@ -119,18 +126,20 @@ def render_gallery(
     )
 
 
-def read_thumbnails(html: str) -> dict[tuple[int, int | None], str]:
+def read_thumbnails(html: str) -> dict[tuple[int, int | str | None], str]:
     """The thumbnails that a page of ``render_gallery`` holds; none of a page of another kind.
 
     Returns:
-        base64 by (canvas index, place of the rejected object), or (canvas index, None) for the
-        canvas itself.
+        base64 by (canvas index, place of the rejected object), (canvas index, None) for the canvas
+        itself, or (canvas index, "conditioning") for what it was painted over.
     """
     block = _DATA_BLOCK.search(html)
-    found: dict[tuple[int, int | None], str] = {}
+    found: dict[tuple[int, int | str | None], str] = {}
     for canvas in json.loads(block[1])["canvases"] if block else []:
         if "thumbnail" in canvas:
             found[canvas["index"], None] = canvas["thumbnail"]
+        if "conditioning" in canvas:
+            found[canvas["index"], "conditioning"] = canvas["conditioning"]
         for position, obj in enumerate(canvas["objects"]):
             if "thumbnail" in obj:
                 found[canvas["index"], position] = obj["thumbnail"]
@@ -167,6 +176,8 @@ def _collect(
             if "thumbnail" in record and thumbnails > 0:
                 canvas["thumbnail"] = record["thumbnail"]
                 thumbnails -= 1
+                if "conditioning" in record:
+                    canvas["conditioning"] = record["conditioning"]
         for position, obj in enumerate(record["objects"]):
             item = {"category": places[obj["category_id"]]}
             item["text"] = texts.setdefault(obj["prompt"], len(texts))
@@ -249,7 +260,7 @@ def _category_rows(quality: Record, categories: Sequence[Record]) -> list[Record
 def _describe_config(dataset: Record) -> list[tuple[str, str]]:
     config = dataset.get("config", {})
     facts = [(key, _say(config[key])) for key in _CONFIG_FACTS if config.get(key) is not None]
-    facts += [(key, str(dataset[key])) for key in _HASHES if dataset.get(key)]
+    facts += [(key, _say(dataset[key])) for key in _HASHES if dataset.get(key)]
     facts += [(key, _say(dataset[key])) for key in ("until", "device") if key in dataset]
     versions = dataset.get("versions", {})
     facts.append(("versions", ", ".join(f"{name} {v}" for name, v in versions.items())))

@@ -10,22 +10,27 @@ other groups use: group i can be computed anywhere, in any order. A plan may be 
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mf_plugin.errors import InputError
 from mf_plugin.generation.config import GenerationConfig
+from mf_plugin.generation.generator import (
+    GeneratorPlan,
+    Round,
+    check_budget,
+    select_categories,
+)
 from mf_plugin.lvis.sprites import preset_categories
 from mf_plugin.mosaic.layout import MosaicLayout, draw_layout
 from mf_plugin.mosaic.prompts import Prompt, build_prompt
-from mf_plugin.vocabulary import GROUPS, Category, Vocabulary
+from mf_plugin.vocabulary import Category, Vocabulary
+
+if TYPE_CHECKING:
+    from mf_plugin.generation.painter import MosaicPainter
 
 _LAYOUT_STREAM, _CANVAS_STREAM, _REGIONS_STREAM = 0, 1, 2
 _BUNDLED = "minilvis:"
@@ -66,53 +71,23 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Round:
-    """Canvases that are planned at one time; ``main`` is the main category of each."""
-
-    first_group: int
-    first_canvas: int
-    main: tuple[Category, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All canvases of a run, computed on demand; ``plan.groups[i]`` is the unit of work."""
+class Plan(GeneratorPlan):
+    """MosaicFusion's plan; ``others`` are the categories that the other regions draw from."""
 
     config: GenerationConfig
-    vocabulary: Vocabulary
-    main: tuple[Category, ...]
     others: tuple[Category, ...]
-    rounds: tuple[Round, ...]
 
-    @property
-    def num_images(self) -> int:
-        """Canvases of all rounds."""
-        return self.rounds[-1].first_canvas + len(self.rounds[-1].main)
+    def possible_categories(self) -> set[int]:
+        return {category.id for category in (*self.main, *self.others)}
 
-    @property
-    def groups(self) -> Groups:
-        return Groups(self)
+    def load_painter(self, device: str) -> MosaicPainter:
+        from mf_plugin.generation.painter import MosaicPainter
 
-    @property
-    def last_round(self) -> range:
-        """Indices of the groups of the last round."""
-        return range(self.rounds[-1].first_group, len(self.groups))
-
-    def with_round(self, main: Sequence[Category]) -> Plan:
-        """The plan and one more round, of a canvas for each of ``main``."""
-        another = Round(len(self.groups), self.num_images, tuple(main))
-        return dataclasses.replace(self, rounds=(*self.rounds, another))
-
-    def canvas_numbers(self, index: int) -> range:
-        """Numbers of the canvases of group ``index``."""
-        current = self._round_of(index)
-        size = self.config.group_size
-        first = current.first_canvas + (index - current.first_group) * size
-        return range(first, min(first + size, current.first_canvas + len(current.main)))
+        return MosaicPainter(self, device)
 
     def group(self, index: int) -> Group:
         """Group ``index`` of ``len(plan.groups)``."""
-        config, current = self.config, self._round_of(index)
+        config, current = self.config, self.round_of(index)
         rng = np.random.default_rng((config.seed, _REGIONS_STREAM, index))
         layout = draw_layout(
             np.random.default_rng((config.seed, _LAYOUT_STREAM, index)),
@@ -128,9 +103,6 @@ class Plan:
             for number in self.canvas_numbers(index)
         )
         return Group(index, layout, canvases)
-
-    def _round_of(self, group: int) -> Round:
-        return next(r for r in reversed(self.rounds) if r.first_group <= group)
 
     def _canvas(self, index: int, main: Category, num_regions: int) -> Canvas:
         config = self.config
@@ -155,22 +127,6 @@ class Plan:
         return Canvas(index, seed, main_region, tuple(categories), prompts)
 
 
-@dataclass(frozen=True)
-class Groups(Sequence):
-    """The groups of a plan as a sequence that holds none of them."""
-
-    plan: Plan
-
-    def __len__(self) -> int:
-        last = self.plan.rounds[-1]
-        return last.first_group + math.ceil(len(last.main) / self.plan.config.group_size)
-
-    def __getitem__(self, index: int) -> Group:
-        if not 0 <= index < len(self):
-            raise IndexError(f"group {index} of {len(self)}")
-        return self.plan.group(index)
-
-
 def load_vocabulary(source: str | Path) -> Vocabulary:
     """The vocabulary of an LVIS json, or the bundled table ("minilvis:demo", "minilvis:all")."""
     if isinstance(source, str) and source.startswith(_BUNDLED):
@@ -190,31 +146,11 @@ def make_plan(config: GenerationConfig, vocabulary: Vocabulary) -> Plan:
         InputError: the vocabulary has no such category or group, the template is no template, or
             the first round is over the budget.
     """
-    main = _select(vocabulary, config.main_categories, "main_categories")
-    others = _select(vocabulary, config.other_categories, "other_categories")
+    main = select_categories(vocabulary, config.main_categories, "main_categories")
+    others = select_categories(vocabulary, config.other_categories, "other_categories")
     count = config.num_images or len(main) * config.images_per_category
-    if config.until is not None and count > config.until.max_images:
-        raise InputError(
-            f"until max_images is {config.until.max_images}; expected at least {count}, "
-            f"the canvases of the first round ({len(main)} main categories)"
-        )
+    check_budget(config, count, main)
     first = Round(0, 0, tuple(islice(cycle(main), count)))
-    plan = Plan(config, vocabulary, main, others, (first,))
+    plan = Plan(config, vocabulary, main, (first,), others)
     plan.group(0)
     return plan
-
-
-def _select(vocabulary: Vocabulary, names: Iterable[str], field: str) -> tuple[Category, ...]:
-    """Categories of the groups and names, each once, in the vocabulary's order."""
-    chosen: set[int] = set()
-    for name in names:
-        if name in GROUPS:
-            found = vocabulary.group(name)
-            if not found and field == "main_categories":
-                raise InputError(f"{field}: the vocabulary has no category of frequency {name!r}")
-        else:
-            found = [vocabulary.by_name(name)]
-        chosen.update(category.id for category in found)
-    if not chosen:
-        raise InputError(f"{field} is {tuple(names)!r}; the vocabulary has none of these")
-    return tuple(category for category in vocabulary if category.id in chosen)

@@ -1,8 +1,8 @@
 """One record for each canvas, and what a dataset's files are made of: pure functions on records.
 
-A generator hands over `CanvasResult`; the store keeps its record, JSON values, and its JPEG. From
-all records in plan order come annotations.json (LVIS v1), manifest.jsonl and the counts. Nothing
-here knows how images are made.
+A generator hands over `CanvasResult`; the store keeps its record, JSON values, and its files: a
+JPEG, and a PNG of labels where there are any. From all records in plan order come annotations.json
+(LVIS v1), manifest.jsonl and the counts. Nothing here knows how images are made.
 
 Shapes: an image is uint8[H, W, 3] RGB; an object's mask is bool[H, W] on its canvas.
 """
@@ -25,14 +25,27 @@ from mf_plugin.errors import InputError
 from mf_plugin.lvis.polygons import mask_to_polygons
 
 Record = dict[str, Any]
-EncodedCanvas = tuple[Record, bytes | None]  # a record, and its JPEG if the canvas is accepted
+# A record, and its files by their path in the folder; none where the canvas is rejected.
+EncodedCanvas = tuple[Record, dict[str, bytes]]
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 STABILITY = "stability"  # a measure of each accepted object: mosaic.masks.mask_stability
+LABELS = "labels"  # the folder of label maps
 CANVAS_SIDE, REJECT_SIDE = 160, 128  # pixels of a thumbnail's longer side
 _THUMBNAIL_QUALITY = 75
 _MEASURE_DIGITS = 4
-_NOT_IN_MANIFEST = ("objects", "height", "width", "thumbnail")  # other files have them
+_NOT_IN_MANIFEST = (  # other files have them
+    "objects",
+    "height",
+    "width",
+    "thumbnail",
+    "conditioning",
+    "segments_info",
+)
+# Of an accepted object; CONSISTENT stands where a filter has marked (derive.py).
+CONSISTENT = "consistent"
+_SHAPE = ("segmentation", "area", "bbox", CONSISTENT)
+_SOURCE = ("source_image_id", "source_file_name")  # of the real image that a canvas comes from
 
 
 @dataclass(frozen=True)
@@ -61,18 +74,29 @@ class CanvasResult:
     """One planned canvas after generation.
 
     Args:
-        planned: its facts for the manifest, JSON values; "index" is its place in the plan.
+        planned: its facts for the manifest, JSON values; "index" is its place in the plan. Two of
+            them also go to annotations.json: "source_image_id" and "source_file_name" of the real
+            image that the canvas comes from, and "not_exhaustive", the ids of further categories
+            that the image may hold without a label.
         image: uint8[H, W, 3], or None where all objects are rejected.
         objects: one for each that was planned.
+        labels: a label map uint8[H, W] or uint16[H, W], or COCO's panoptic ids uint8[H, W, 3].
+        segments_info: COCO's, of a panoptic label map.
+        conditioning: uint8[H, W, 3], what the image was painted over, for the gallery.
+        reason: why there is no image where that is not for an object's sake.
     """
 
     planned: Record
     image: np.ndarray | None
     objects: tuple[ObjectResult, ...]
+    labels: np.ndarray | None = None
+    segments_info: tuple[Record, ...] = ()
+    conditioning: np.ndarray | None = None
+    reason: str = ""
 
 
 def encode_canvas(canvas: CanvasResult, jpeg_quality: int) -> EncodedCanvas:
-    """The record of a canvas, and its JPEG if it is accepted.
+    """The record of a canvas, and its files if it is accepted.
 
     A canvas is accepted if one of its objects is. Its image id is its index + 1, so that no id is 0
     (COCO's evaluation takes 0 for "no match").
@@ -88,14 +112,26 @@ def encode_canvas(canvas: CanvasResult, jpeg_quality: int) -> EncodedCanvas:
         "outcome": ACCEPTED if accepted else REJECTED,
         "objects": objects,
     }
+    if canvas.reason:
+        record["reason"] = canvas.reason
     if not accepted:
-        return record, None
+        return record, {}
+    assert canvas.image is not None
     jpeg = _to_jpeg(canvas.image, jpeg_quality)
     record["file_name"] = f"images/{image_id:012d}.jpg"
     record["sha256"] = hashlib.sha256(jpeg).hexdigest()
     record["height"], record["width"] = canvas.image.shape[:2]
-    record["thumbnail"] = _to_thumbnail(canvas.image, CANVAS_SIDE)
-    return record, jpeg
+    record["thumbnail"] = to_thumbnail(canvas.image, CANVAS_SIDE)
+    files = {record["file_name"]: jpeg}
+    if canvas.labels is not None:
+        record["label_file"] = f"{LABELS}/{image_id:012d}.png"
+        files[record["label_file"]] = png = to_png(canvas.labels)
+        record["label_sha256"] = hashlib.sha256(png).hexdigest()
+    if canvas.segments_info:
+        record["segments_info"] = list(canvas.segments_info)
+    if canvas.conditioning is not None:
+        record["conditioning"] = to_thumbnail(canvas.conditioning, CANVAS_SIDE)
+    return record, files
 
 
 def to_annotations(records: Iterable[Record], categories: Sequence[Record]) -> Record:
@@ -115,6 +151,7 @@ def to_annotations(records: Iterable[Record], categories: Sequence[Record]) -> R
             continue
         kept = [obj for obj in record["objects"] if not obj["reason"]]
         rejected = {obj["category_id"] for obj in record["objects"] if obj["reason"]}
+        rejected.update(record.get("not_exhaustive", ()))
         images.append(
             {
                 "id": record["image_id"],
@@ -124,10 +161,11 @@ def to_annotations(records: Iterable[Record], categories: Sequence[Record]) -> R
                 "width": record["width"],
                 "neg_category_ids": [],
                 "not_exhaustive_category_ids": sorted(rejected),
+                **{key: record[key] for key in _SOURCE if key in record},
             }
         )
         for obj in kept:
-            shape = {key: obj[key] for key in ("category_id", "segmentation", "area", "bbox")}
+            shape = {key: obj[key] for key in ("category_id", *_SHAPE) if key in obj}
             numbers = {"id": len(annotations) + 1, "image_id": record["image_id"]}
             annotations.append({**numbers, **shape})
         instance_counts.update(obj["category_id"] for obj in kept)
@@ -167,7 +205,8 @@ def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
 
     Args:
         manifest: lines of ``to_manifest_line``; one of an earlier version has no measures. The
-            planned facts hold "prompts", a {"category_id", "text"} for each object.
+            planned facts hold "prompts", a {"category_id", "text"} for each object, or "caption" of
+            all objects and "category_ids", one for each.
         annotations: of ``to_annotations``.
 
     Raises:
@@ -180,7 +219,7 @@ def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
     records = []
     for line in manifest:
         record = {key: v for key, v in line.items() if key not in ("reasons", "measures")}
-        reasons, prompts = line["reasons"], line["prompts"]
+        reasons, prompts = line["reasons"], _prompts_of(line)
         measures = line.get("measures") or [{}] * len(reasons)
         kept = iter(shapes.pop(line["image_id"], []))
         if len({len(reasons), len(prompts), len(measures)}) > 1:
@@ -200,7 +239,7 @@ def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
                         f"manifest line {line['index']} has an object of category "
                         f"{obj['category_id']}, annotations.json {shape['category_id']}"
                     )
-                obj |= {key: shape[key] for key in ("segmentation", "area", "bbox")}
+                obj |= {key: shape[key] for key in _SHAPE if key in shape}
             objects.append(obj)
         if next(kept, None):
             raise InputError(f"manifest line {line['index']}: annotations.json has more objects")
@@ -215,14 +254,25 @@ def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
     return records
 
 
+def _prompts_of(line: Record) -> list[Record]:
+    if "prompts" in line:
+        prompts: list[Record] = line["prompts"]
+        return prompts
+    return [{"category_id": id_, "text": line["caption"]} for id_ in line["category_ids"]]
+
+
 def count_objects(records: Iterable[Record]) -> Counter[str]:
     """Number of objects by outcome: "accepted", or the reason."""
     return Counter(obj["reason"] or ACCEPTED for record in records for obj in record["objects"])
 
 
 def summarise(records: Sequence[Record], categories: Sequence[Record]) -> Record:
-    """Counts and rejection counts, in all and for each category that was asked for."""
+    """Counts and rejection counts, in all and for each category that was asked for.
+
+    "canvas_rejections", the canvases without an image by their own reason, is there if one is.
+    """
     outcomes = count_objects(records)
+    without = Counter(record["reason"] for record in records if record.get("reason"))
     by_category: dict[int, Counter[str]] = {}
     for record in records:
         for obj in record["objects"]:
@@ -236,6 +286,7 @@ def summarise(records: Sequence[Record], categories: Sequence[Record]) -> Record
             "annotations": outcomes[ACCEPTED],
         },
         "rejections": {key: outcomes[key] for key in sorted(outcomes) if key != ACCEPTED},
+        **({"canvas_rejections": dict(sorted(without.items()))} if without else {}),
         "categories": {
             category["name"]: dict(sorted(by_category[category["id"]].items()))
             for category in categories
@@ -256,7 +307,7 @@ def _encode_object(obj: ObjectResult) -> Record:
         }
     if obj.reason:
         if obj.thumbnail is not None:
-            encoded["thumbnail"] = _to_thumbnail(obj.thumbnail, REJECT_SIDE)
+            encoded["thumbnail"] = to_thumbnail(obj.thumbnail, REJECT_SIDE)
         return encoded
     if obj.mask is None or not obj.mask.any():
         raise ValueError(f"{obj.prompt!r} has no mask; expected one, or a reason")
@@ -270,13 +321,20 @@ def _encode_object(obj: ObjectResult) -> Record:
     }
 
 
-def _to_thumbnail(image: np.ndarray, side: int) -> str:
+def to_thumbnail(image: np.ndarray, side: int) -> str:
     """The image as JPEG in base64, its longer side at most ``side``."""
     scale = side / max(image.shape[:2])
     if scale < 1:
         height, width = (max(1, round(length * scale)) for length in image.shape[:2])
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return base64.b64encode(_to_jpeg(image, _THUMBNAIL_QUALITY)).decode()
+
+
+def to_png(labels: np.ndarray) -> bytes:
+    """A label map as PNG: uint8[H, W], uint16[H, W] or uint8[H, W, 3]."""
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _to_jpeg(image: np.ndarray, quality: int) -> bytes:

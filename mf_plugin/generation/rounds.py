@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
-from mf_plugin.generation.plan import Plan
+from mf_plugin.generation.generator import GeneratorPlan
 from mf_plugin.generation.records import ACCEPTED, Record
 from mf_plugin.vocabulary import Category
 
@@ -28,7 +28,7 @@ def tally_objects(records: Iterable[Record]) -> Tally:
     )
 
 
-def find_lacking(plan: Plan, tally: Tally) -> dict[Category, int]:
+def find_lacking(plan: GeneratorPlan, tally: Tally) -> dict[Category, int]:
     """Main categories with fewer accepted objects than ``until`` asks, and how many they lack.
 
     In the vocabulary's order; empty where there is no ``until``.
@@ -40,7 +40,7 @@ def find_lacking(plan: Plan, tally: Tally) -> dict[Category, int]:
     return {category: number for category, number in lacking.items() if number > 0}
 
 
-def plan_next_round(plan: Plan, tally: Tally) -> Plan | None:
+def plan_next_round(plan: GeneratorPlan, tally: Tally) -> GeneratorPlan | None:
     """The plan with one more round, or None if nothing lacks or the budget is spent.
 
     A category that lacks d objects wants d / p canvases, p its acceptance rate so far. It counts
@@ -55,7 +55,7 @@ def plan_next_round(plan: Plan, tally: Tally) -> Plan | None:
     lacking = find_lacking(plan, tally)
     if not lacking or plan.num_images >= plan.config.until.max_images:
         return None
-    planned = Counter(category.id for done in plan.rounds for category in done.main)
+    planned = Counter(main.id for done in plan.rounds for main in done.main if main is not None)
     wanted = {
         category: min(
             math.ceil(number / _acceptance_rate(tally, category.id)), max(1, planned[category.id])
@@ -71,7 +71,7 @@ def plan_next_round(plan: Plan, tally: Tally) -> Plan | None:
     return plan.with_round(in_turn[: plan.config.until.max_images - plan.num_images])
 
 
-def describe_rounds(plan: Plan, tally: Tally) -> dict[str, Any]:
+def describe_rounds(plan: GeneratorPlan, tally: Tally) -> dict[str, Any]:
     """What dataset.json says of ``until``: the canvases of each round, and the accepted objects
     that the main categories lack."""
     if plan.config.until is None:

@@ -1,7 +1,7 @@
-"""Run a plan: vocabulary, plan, pipeline, masks, filters, dataset folder. Resumable.
+"""Run a plan of any generator: plan, painter, assembler, dataset folder. Resumable.
 
 Everything that can be wrong with the input is checked before the folder is touched. The groups of a
-round are independent of each other; their mask work runs beside the U-Net (workers.py).
+round are independent of each other; their mask work runs beside the painter (workers.py).
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ from typing import Any
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
-from mf_plugin.generation.assemble import load_models
-from mf_plugin.generation.config import GenerationConfig
-from mf_plugin.generation.plan import Plan, load_vocabulary, make_plan, possible_names
+from mf_plugin.generation.generator import GeneratorConfig, GeneratorPlan, Painter
 from mf_plugin.generation.progress import Progress
 from mf_plugin.generation.rounds import (
     Tally,
@@ -41,9 +39,6 @@ from mf_plugin.generation.store import (
     remove_staging,
 )
 from mf_plugin.generation.workers import MadeGroup, MaskWorkers
-from mf_plugin.mosaic.masks import attention_config_for
-from mf_plugin.mosaic.pipeline import MosaicPipeline
-from mf_plugin.mosaic.prompts import build_prompt, subject_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +47,7 @@ _PACKAGES = ("mf-plugin", "torch", "diffusers", "transformers", "numpy", "scipy"
 
 
 def generate(
-    config: GenerationConfig, out: str | Path, *, device: str = "cpu", mask_workers: int = 1
+    config: GeneratorConfig, out: str | Path, *, device: str = "cpu", mask_workers: int = 1
 ) -> Path:
     """Generate a dataset, or go on with one that an earlier call left unfinished.
 
@@ -73,39 +68,38 @@ def generate(
     out = Path(out)
     if mask_workers < 0:
         raise InputError(f"mask_workers is {mask_workers}; expected 0 or more")
-    plan = make_plan(config, load_vocabulary(config.vocabulary))
+    plan = config.make_plan()
     check_destination(out)
     if check_resumable(out, _identify(plan)):
         remove_staging(out)
         logger.info("%s is complete; nothing to do", out)
         return out
     with torch_threads(config.threads, device):
-        return generate_with(plan, load_pipeline(plan, device), out, device, mask_workers)
+        return generate_with(plan, plan.load_painter(device), out, device, mask_workers)
 
 
 def generate_with(
-    plan: Plan, pipeline: MosaicPipeline, out: Path, device: str, mask_workers: int = 1
+    plan: GeneratorPlan, painter: Painter, out: Path, device: str, mask_workers: int = 1
 ) -> Path:
-    """``generate`` with a plan that is checked and a pipeline that is loaded.
+    """``generate`` with a plan that is checked and models that are loaded.
 
     Args:
         plan: of one round.
-        pipeline: of ``load_pipeline(plan, device)``; torch has the plan's number of threads.
+        painter: of ``plan.load_painter(device)``; torch has the plan's number of threads.
         out, device, mask_workers: as in ``generate``.
     """
-    models = load_models(plan.config, device)
     store = DatasetStore(
         out,
-        identity={**_identify(plan), "weights_sha256": pipeline.model_hash()},
+        identity={**_identify(plan), "weights_sha256": painter.weights()},
         environment=_describe_environment(device),
         categories=plan.vocabulary.to_lvis(),
     )
-    with store, MaskWorkers(plan.config, mask_workers, models) as workers:
-        return _run_rounds(plan, pipeline, store, workers, device)
+    with store, MaskWorkers(painter.assembler, mask_workers) as workers:
+        return _run_rounds(plan, painter, store, workers, device)
 
 
 def preview(
-    config: GenerationConfig, out: str | Path, num_images: int, *, device: str = "cpu"
+    config: GeneratorConfig, out: str | Path, num_images: int, *, device: str = "cpu"
 ) -> Path:
     """The plan's first canvases as a dataset of their own, beside ``out`` and named ``-preview``.
 
@@ -114,14 +108,14 @@ def preview(
     out = Path(out)
     folder = out.with_name(out.name + "-preview")
     check_destination(folder)
-    config = dataclasses.replace(config, num_images=num_images, until=None)
-    make_plan(config, load_vocabulary(config.vocabulary))
+    config = dataclasses.replace(config, num_images=num_images, until=None)  # type: ignore[type-var]
+    config.make_plan()
     remove_dataset(folder)
     return generate(config, folder, device=device)
 
 
 def _run_rounds(
-    plan: Plan, pipeline: MosaicPipeline, store: DatasetStore, workers: MaskWorkers, device: str
+    plan: GeneratorPlan, painter: Painter, store: DatasetStore, workers: MaskWorkers, device: str
 ) -> Path:
     """Make the groups that are not done, round by round, then finalise."""
     if store.complete:  # by another process, while this one was loading the model
@@ -131,7 +125,7 @@ def _run_rounds(
     num_new = 0
     with Progress(plan.num_images) as progress:
         while True:
-            num_new += _make_round(plan, pipeline, store, workers, progress)
+            num_new += _make_round(plan, painter, store, workers, progress)
             for index in plan.last_round if plan.config.until else ():
                 tally += tally_objects(store.records(index))
             longer = plan_next_round(plan, tally)
@@ -160,8 +154,8 @@ def _run_rounds(
 
 
 def _make_round(
-    plan: Plan,
-    pipeline: MosaicPipeline,
+    plan: GeneratorPlan,
+    painter: Painter,
     store: DatasetStore,
     workers: MaskWorkers,
     progress: Progress,
@@ -174,56 +168,21 @@ def _make_round(
             waiting.append(index)
         else:
             progress.add(len(plan.canvas_numbers(index)), outcomes, earlier=True)
-    for made in _make_groups(pipeline, plan, waiting, workers):
+    for made in _make_groups(painter, plan, waiting, workers):
         progress.add(len(made.canvases), store.add(made.index, made.canvases, made.seconds))
         num_new += len(made.canvases)
     return num_new
 
 
 def _make_groups(
-    pipeline: MosaicPipeline, plan: Plan, indices: Iterable[int], workers: MaskWorkers
+    painter: Painter, plan: GeneratorPlan, indices: Iterable[int], workers: MaskWorkers
 ) -> Iterator[MadeGroup]:
-    """The groups, each as soon as its masks are ready; the U-Net does not wait for them."""
-    config = plan.config
+    """The groups, each as soon as its masks are ready; the painter does not wait for them."""
     for index in indices:
         begin, group = time.perf_counter(), plan.groups[index]
-        output = pipeline(
-            group.layout,
-            [canvas.prompts for canvas in group.canvases],
-            seeds=[canvas.seed for canvas in group.canvases],
-            steps=config.steps,
-            guidance=config.guidance,
-            negative_prompt=config.negative_prompt,
-            attention=attention_config_for(config.mask, config.attention),
-        )
-        seconds = time.perf_counter() - begin
-        yield from workers.add(group, output.images, output.attention, seconds)
+        painted = painter.paint(group)
+        yield from workers.add(group, painted, time.perf_counter() - begin)
     yield from workers.finish()
-
-
-def load_pipeline(plan: Plan, device: str) -> MosaicPipeline:
-    """Load the model and see that it fits the plan."""
-    config = plan.config
-    pipeline = MosaicPipeline.from_pretrained(
-        config.model,
-        device,
-        dtype=config.dtype,
-        scheduler=config.scheduler,
-        offload=config.offload,
-        compile=config.compile,
-        revision=config.revision,
-    )
-    if config.multiple % pipeline.vae_factor:
-        raise InputError(
-            f"multiple is {config.multiple}; expected a multiple of {pipeline.vae_factor}, "
-            f"the VAE factor of {config.model}: regions must be divisible by it"
-        )
-    background, style = (max(w, key=len, default="") for w in (config.backgrounds, config.styles))
-    for category in dict.fromkeys(plan.main + plan.others):
-        for name in possible_names(category, config):
-            prompt = build_prompt(category, config.template, background, name, style)
-            subject_tokens(pipeline.tokenizer, prompt)
-    return pipeline
 
 
 @contextmanager
@@ -246,7 +205,7 @@ def torch_threads(threads: int, device: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _identify(plan: Plan) -> dict[str, Any]:
+def _identify(plan: GeneratorPlan) -> dict[str, Any]:
     """What the content depends on besides the weights."""
     vocabulary = json.dumps(plan.vocabulary.to_lvis(), sort_keys=True)
     return {
@@ -254,6 +213,7 @@ def _identify(plan: Plan) -> dict[str, Any]:
         "config": plan.config.to_json(),
         "config_hash": plan.config.config_hash,
         "vocabulary_sha256": hashlib.sha256(vocabulary.encode()).hexdigest(),
+        **plan.identity(),
     }
 
 

@@ -22,10 +22,12 @@ from filelock import FileLock, Timeout
 from mf_plugin.errors import InputError
 from mf_plugin.generation.config import differences
 from mf_plugin.generation.gallery import render_gallery
+from mf_plugin.generation.panoptic import PANOPTIC, to_panoptic
 from mf_plugin.generation.quality import quality_report
 from mf_plugin.generation.readable import to_readable_json
 from mf_plugin.generation.records import (
     ACCEPTED,
+    LABELS,
     EncodedCanvas,
     Record,
     count_objects,
@@ -41,7 +43,7 @@ DATASET = "dataset.json"
 LOCK = ".generate.lock"
 _STAGING = "groups"
 _IDENTITY = "identity.json"
-_FILES = (DATASET, "annotations.json", "manifest.jsonl", "gallery.html", "run.json")
+_FILES = (DATASET, "annotations.json", PANOPTIC, "manifest.jsonl", "gallery.html", "run.json")
 
 
 def check_destination(folder: Path) -> None:
@@ -161,7 +163,8 @@ class DatasetStore:
         content = self._read(group)
         if content is None:
             return None
-        files = [r["file_name"] for r in content["canvases"] if r["outcome"] == ACCEPTED]
+        accepted = [r for r in content["canvases"] if r["outcome"] == ACCEPTED]
+        files = [r[key] for r in accepted for key in ("file_name", "label_file") if key in r]
         if not all((self.folder / name).is_file() for name in files):
             return None
         return content["canvases"]
@@ -171,12 +174,18 @@ class DatasetStore:
     ) -> Counter[str]:
         """Write a group, which is done when this returns, and return its objects by outcome."""
         records = []
-        for record, jpeg in canvases:
-            if jpeg is not None:
-                write_bytes_atomic(self.folder / record["file_name"], jpeg)
+        for record, files in canvases:
+            for name, content in files.items():
+                path = self.folder / name
+                path.parent.mkdir(exist_ok=True)
+                write_bytes_atomic(path, content)
             records.append(record)
-        content = {"canvases": records, "environment": self.environment, "seconds": seconds}
-        write_json_atomic(self._path(group), content)
+        group_record = {
+            "canvases": records,
+            "environment": self.environment,
+            "seconds": seconds,
+        }
+        write_json_atomic(self._path(group), group_record)
         return count_objects(records)
 
     def finalise(
@@ -216,6 +225,9 @@ class DatasetStore:
         gallery = render_gallery(records, self.categories, dataset)
         annotations = to_annotations(records, self.categories)
         write_json_atomic(self.folder / "annotations.json", annotations)
+        if any("segments_info" in record for record in records):
+            panoptic = to_panoptic(records, self.categories, self.identity["things"])
+            write_json_atomic(self.folder / PANOPTIC, panoptic)
         write_bytes_atomic(self.folder / "manifest.jsonl", manifest.encode())
         write_bytes_atomic(self.folder / "gallery.html", gallery.encode())
         run = {**run, "group_seconds": round(seconds, 3)}
@@ -228,8 +240,10 @@ class DatasetStore:
         if check_resumable(self.folder, self.identity):
             remove_staging(self.folder)
             return
-        for folder in (self.folder, self.folder / "images", self._staging):
+        folders = (self.folder, self.folder / "images", self._staging)
+        for folder in folders:
             folder.mkdir(exist_ok=True)
+        for folder in (*folders, self.folder / LABELS):
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink()
         if not (self._staging / _IDENTITY).is_file():
@@ -259,7 +273,7 @@ def remove_dataset(folder: Path) -> None:
         return
     for name in (*_FILES, *(f".{name}.tmp" for name in _FILES)):
         (folder / name).unlink(missing_ok=True)
-    for name in ("images", _STAGING):
+    for name in ("images", LABELS, _STAGING):
         shutil.rmtree(folder / name, ignore_errors=True)
     if [path.name for path in folder.iterdir()] in ([], [LOCK]):
         (folder / LOCK).unlink(missing_ok=True)

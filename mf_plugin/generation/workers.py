@@ -1,7 +1,7 @@
 """Mask work in processes of its own, while the U-Net goes on with the next group.
 
-Masks, solver, polygons and JPEGs of a group are a pure function of its pixels and its attention, so
-where they run changes no byte. The processes have a lower priority than the one that denoises, hold
+Masks, solver, polygons and JPEGs of a group are a pure function of what was painted, so where they
+run changes no byte. The processes have a lower priority than the one that denoises, hold
 one thread each, and end when it ends, however it ends.
 """
 
@@ -11,20 +11,16 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import cv2
-import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mf_plugin.generation.assemble import NO_MODELS, Models, assemble_canvas
-from mf_plugin.generation.config import GenerationConfig
-from mf_plugin.generation.plan import Group
+from mf_plugin.generation.generator import Assembler
 from mf_plugin.generation.records import EncodedCanvas, encode_canvas
-from mf_plugin.mosaic.attention import RegionAttention
 
 _NICENESS = 5
 _WAITING_PER_WORKER = 2  # groups held for a worker; more would only cost memory
@@ -39,27 +35,15 @@ class MadeGroup:
     seconds: float
 
 
-def assemble_group(
-    config: GenerationConfig,
-    group: Group,
-    images: np.ndarray,
-    attention: Sequence[Sequence[RegionAttention]],
-    models: Models = NO_MODELS,
-) -> list[EncodedCanvas]:
+def assemble_group(assembler: Assembler, group: Any, painted: Any) -> list[EncodedCanvas]:
     """The encoded canvases of a group.
 
     Args:
-        images: uint8[B, H, W, 3].
-        attention: [canvas][region].
-        models: of ``load_models(config)``.
+        painted: by the painter that the assembler belongs to.
     """
     with threadpool_limits(1, user_api="blas"):  # sums must not depend on the number of cores
         return [
-            encode_canvas(
-                assemble_canvas(image, regions, group, canvas, config, models),
-                config.jpeg_quality,
-            )
-            for image, regions, canvas in zip(images, attention, group.canvases, strict=True)
+            encode_canvas(canvas, assembler.jpeg_quality) for canvas in assembler(group, painted)
         ]
 
 
@@ -67,18 +51,14 @@ class MaskWorkers:
     """Context manager: assembles groups beside the caller, and gives them back in order.
 
     Args:
-        config: of the run.
-        workers: processes; 0 assembles in the calling process, as do SAM and CLIP, which share the
-            U-Net's device.
-        models: of ``load_models(config)``.
+        assembler: of the painter.
+        workers: processes; 0 assembles in the calling process, as does an assembler that shares the
+            painter's device.
     """
 
-    def __init__(
-        self, config: GenerationConfig, workers: int = 1, models: Models = NO_MODELS
-    ) -> None:
-        self.number = workers if models == NO_MODELS else 0
-        self._config = config
-        self._models = models
+    def __init__(self, assembler: Assembler, workers: int = 1) -> None:
+        self.number = workers if assembler.beside else 0
+        self._assembler = assembler
         self._executor: ProcessPoolExecutor | None = None
         self._pending: deque[tuple[int, float, Future[list[EncodedCanvas]]]] = deque()
 
@@ -100,22 +80,15 @@ class MaskWorkers:
         if self._executor is not None:
             self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
-    def add(
-        self,
-        group: Group,
-        images: np.ndarray,
-        attention: Sequence[Sequence[RegionAttention]],
-        seconds: float,
-    ) -> list[MadeGroup]:
+    def add(self, group: Any, painted: Any, seconds: float) -> list[MadeGroup]:
         """Hand over a group; returns the groups that are ready, in order.
 
         Waits while more groups are pending than the workers may hold.
         """
-        arguments = (self._config, group, images, attention)
         if self._executor is None:
-            canvases = assemble_group(*arguments, self._models)
+            canvases = assemble_group(self._assembler, group, painted)
             return [MadeGroup(group.index, canvases, seconds)]
-        future = self._executor.submit(assemble_group, *arguments)
+        future = self._executor.submit(assemble_group, self._assembler, group, painted)
         self._pending.append((group.index, seconds, future))
         limit = self.number * _WAITING_PER_WORKER
         ready = []

@@ -21,7 +21,10 @@ from mf_plugin.mmdet import centernet2_rpn as _centernet2_rpn  # noqa: E402, F40
 from mf_plugin.mmdet import federated as _federated  # noqa: E402, F401  registers
 from mf_plugin.mmdet import federated_counts as _federated_counts  # noqa: E402, F401  registers
 from mf_plugin.mmdet import hooks as _hooks  # noqa: E402, F401  registers
+from mf_plugin.mmdet import maps as _maps  # noqa: E402, F401  registers
 from mf_plugin.mmdet import metrics as _metrics  # noqa: E402, F401  registers
+from mf_plugin.mmdet import panoptic as _panoptic  # noqa: E402, F401  registers
+from mf_plugin.mmdet import semantic as _semantic  # noqa: E402, F401  registers
 from mf_plugin.mmdet.datasets import LVISJsonDataset, SyntheticLVISDataset  # noqa: E402
 from mf_plugin.mmdet.samplers import RepeatFactorSampler  # noqa: E402
 from mf_plugin.mmdet.synthetic import with_synthetic, without_synthetic  # noqa: E402

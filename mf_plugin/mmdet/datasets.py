@@ -88,19 +88,14 @@ class LVISJsonDataset(KeepsCategories, LVISV1Dataset):
         for annotation in data["annotations"]:
             annotations[annotation["image_id"]].append(annotation)
             self.cat_img_map[annotation["category_id"]].append(annotation["image_id"])
-        return [
-            self.parse_data_info(
-                {
-                    "raw_img_info": {
-                        **image,
-                        "img_id": image["id"],
-                        "file_name": image_path(image),
-                    },
-                    "raw_ann_info": annotations[image["id"]],
-                }
-            )
-            for image in data["images"]
-        ]
+        return [self._record(image, annotations[image["id"]]) for image in data["images"]]
+
+    def _record(self, image: Mapping[str, Any], annotations: list[dict]) -> dict:
+        named = {**image, "img_id": image["id"], "file_name": image_path(image)}
+        record = self.parse_data_info({"raw_img_info": named, "raw_ann_info": annotations})
+        if "source_image_id" in image:
+            record["source_image_id"] = image["source_image_id"]
+        return record
 
     def _take_classes(self, categories: list[dict]) -> None:
         names = tuple(category["name"] for category in categories)
@@ -123,12 +118,39 @@ class LVISJsonDataset(KeepsCategories, LVISV1Dataset):
         self._metainfo.setdefault("classes", tuple(label.names[0] for label in labels))
 
 
-@DATASETS.register_module()
-class SyntheticLVISDataset(LVISJsonDataset):
-    """A synthetic dataset by its folder; generated first where a config is given and it is missing.
+class SyntheticFolder:
+    """Mixed into a dataset whose images were generated.
 
     Under several processes one generates, the others wait for its lock: a barrier would run into
-    the time limit of the process group. In an LVISConcatDataset it has the real set's classes.
+    the time limit of the process group.
+
+    Attributes:
+        root: the folder.
+        annotations_file: its LVIS json.
+        image_root: the folder that the paths in ``coco_url`` start from.
+    """
+
+    is_synthetic = True
+
+    def ensure(self, root: str, generation_config: str | None = None) -> None:
+        """The folder is there and complete; generated now where a config is given.
+
+        Raises:
+            InputError: it is no synthetic dataset, and no config says how to make it one.
+        """
+        dataset = SyntheticDataset(root, generation_config)
+        with random_state_kept():
+            dataset.ensure("cuda" if torch.cuda.is_available() else "cpu")
+        self.root = str(dataset.root)
+        self.annotations_file = dataset.annotations_file
+        self.image_root = dataset.image_root
+
+
+@DATASETS.register_module()
+class SyntheticLVISDataset(SyntheticFolder, LVISJsonDataset):
+    """A synthetic dataset by its folder; generated first where a config is given and it is missing.
+
+    In an LVISConcatDataset it has the real set's classes.
 
     Args:
         root (str): folder with ``annotations.json`` and ``images/``.
@@ -140,15 +162,11 @@ class SyntheticLVISDataset(LVISJsonDataset):
             its categories do not fit the classes.
     """
 
-    is_synthetic = True
-
     def __init__(self, root: str, generation_config: str | None = None, **kwargs: Any) -> None:
-        dataset = SyntheticDataset(root, generation_config)
-        with random_state_kept():
-            dataset.ensure("cuda" if torch.cuda.is_available() else "cpu")
+        self.ensure(root, generation_config)
         super().__init__(
-            ann_file=str(dataset.annotations_file),
-            data_prefix=dict(img=str(dataset.image_root)),
+            ann_file=str(self.annotations_file),
+            data_prefix=dict(img=str(self.image_root)),
             validate=False,  # `ensure` has done it
             **kwargs,
         )

@@ -2,19 +2,21 @@
 
 mmdet pickles the record of each image when a dataset is loaded; asking for an image's labels later
 unpickles its polygons too, which takes seconds at LVIS's size. So where a dataset of ours, or one
-inside our union, is loaded, the table of labels is kept (`KeepsCategories`, `build_keeping`).
+inside our union, is loaded, the table of labels and the image ids are kept (`KeepsCategories`,
+`build_keeping`).
 
 Shapes: N images of a dataset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmdet.datasets import BaseDetDataset
+from mmdet.datasets import BaseDetDataset, BaseSegDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from tqdm import tqdm
@@ -52,11 +54,13 @@ def image_categories(dataset: Any) -> ImageCategories:
     """The labels in all N images, of any dataset with boxes, wrapped or not.
 
     From the table that was kept where there is one; else image by image, under a progress bar
-    where there are many.
+    where there are many. A semantic dataset's images count as without labels.
 
     Raises:
         InputError: a dataset in it has no labels that could be read.
     """
+    if isinstance(dataset, BaseSegDataset):  # in its label maps, which nobody reads in advance
+        return ImageCategories.from_lists([[]] * len(dataset))
     if not _passes_labels_on(dataset):
         return ImageCategories.from_lists(_one_by_one(dataset))
     if hasattr(dataset, "datasets"):
@@ -93,9 +97,9 @@ class KeepsCategories:
     """Mixed into a BaseDetDataset: keeps the table of its labels when its records are pickled."""
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
-        table = _table_of_records(self.data_list)
+        table, ids = _table_of_records(self.data_list), ids_of_records(self.data_list)
         data_bytes, data_address = super()._serialize_data()
-        self._categories = (data_address, table)
+        self._categories, self._ids = (data_address, table), (data_address, ids)
         return data_bytes, data_address
 
 
@@ -120,10 +124,29 @@ def build_keeping(config: Mapping[str, Any]) -> Any:
     dataset.full_init()
     if pickled:
         dataset.serialize_data = True
-        table = _table_of_records(dataset.data_list)
+        table, ids = _table_of_records(dataset.data_list), ids_of_records(dataset.data_list)
         dataset.data_bytes, dataset.data_address = dataset._serialize_data()
         dataset._categories = (dataset.data_address, table)
+        dataset._ids = (dataset.data_address, ids)
     return dataset
+
+
+def ids_of_records(records: Iterable[Mapping[str, Any]]) -> list[tuple[Any, Any]]:
+    """N pairs: the id of each image, and that of the real image that it was made of or None."""
+    return [(_id_of_record(r), r.get("source_image_id")) for r in records]
+
+
+def _id_of_record(record: Mapping[str, Any]) -> Any:
+    """Its id; the name of its file where it has none, as in mmdet's semantic datasets."""
+    if "img_id" in record or "img_path" not in record:
+        return record.get("img_id")
+    return Path(record["img_path"]).name
+
+
+def kept_ids(dataset: Any) -> list[tuple[Any, Any]] | None:
+    """`ids_of_records` of a dataset as kept, while they are those of the records it has."""
+    address, ids = getattr(dataset, "_ids", (None, None))
+    return ids if ids is not None and address is dataset.data_address else None
 
 
 def _passes_labels_on(dataset: Any) -> bool:

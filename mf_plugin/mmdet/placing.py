@@ -6,12 +6,13 @@ The tree of wrappers is walked from the outside in, down to where the union stan
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mmdet.datasets import (
     BaseDetDataset,
+    BaseSegDataset,
     CocoPanopticDataset,
     DODDataset,
     Flickr30kDataset,
@@ -37,15 +38,16 @@ INHERITED = (
     "caption_prompt",
 )
 CONCATS = (ConcatDataset, MMDetConcatDataset, LVISConcatDataset)
-OTHER_TRUTH = {  # detection datasets whose annotations are more, or other, than boxes and masks
-    CocoPanopticDataset: "panoptic maps",
+OTHER_TRUTH = {  # detection datasets whose annotations synthetic folders do not have
     ODVGDataset: "texts",
     Flickr30kDataset: "texts",
     DODDataset: "texts",
     MDETRStyleRefCocoDataset: "texts",
 }
+WITH_MAPS = {"panoptic maps": CocoPanopticDataset, "semantic maps": BaseSegDataset}
 OTHER_LOADING = {
     "LoadPanopticAnnotations": "panoptic maps",
+    "LoadPanopticMaps": "panoptic maps",
     "LoadProposals": "proposals",
     "LoadTrackAnnotations": "tracks",
 }
@@ -53,31 +55,32 @@ OTHER_LOADING = {
 
 @dataclass(frozen=True)
 class Synthetic:
-    """The synthetic dataset that goes in.
+    """The synthetic datasets that go in.
 
     Attributes:
-        root: its folder.
-        generation_config: what it is generated from where it is missing.
+        folders: of each its folder, and what it is generated from where it is missing or None.
         scope: what stands before our names in the config: ``mmdet.`` or nothing.
     """
 
-    root: str
-    generation_config: str | None = None
+    folders: tuple[tuple[str, str | None], ...]
     scope: str = ""
 
-    def beside(self, real: Mapping[str, Any]) -> dict[str, Any]:
-        """Its config, with the pipeline and the filters of a real dataset's."""
-        inherited = {key: copy.deepcopy(real[key]) for key in INHERITED if key in real}
-        inherited["pipeline"] = _from_local_disk(inherited["pipeline"])
-        config = dict(type=f"{self.scope}SyntheticLVISDataset", root=self.root, **inherited)
-        if self.generation_config is not None:
-            config["generation_config"] = self.generation_config
-        return config
+    def beside(self, real: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Their configs, with the pipeline and the filters of a real dataset's."""
+        configs = []
+        for root, generation_config in self.folders:
+            inherited = {key: copy.deepcopy(real[key]) for key in INHERITED if key in real}
+            inherited["pipeline"] = _from_local_disk(inherited["pipeline"])
+            config = dict(type=f"{self.scope}{_kind_beside(real)}", root=root, **inherited)
+            if generation_config is not None:
+                config["generation_config"] = generation_config
+            configs.append(config)
+        return configs
 
     def union(self, datasets: list[Any], beside: Mapping[str, Any]) -> dict[str, Any]:
-        """The config of ``datasets`` and the synthetic one, which is like one of theirs."""
+        """The config of ``datasets`` and the synthetic ones, which are like one of theirs."""
         return dict(
-            type=f"{self.scope}LVISConcatDataset", datasets=[*datasets, self.beside(beside)]
+            type=f"{self.scope}LVISConcatDataset", datasets=[*datasets, *self.beside(beside)]
         )
 
 
@@ -91,8 +94,10 @@ def add_synthetic(dataset: Any, synthetic: Synthetic) -> tuple[Any, float]:
     Raises:
         InputError: the training set is of a kind that is not handled.
     """
+    kinds = [class_of(leaf) for leaf in leaves(dataset)]
+    taken = {what for what, kind in WITH_MAPS.items() if all(issubclass(k, kind) for k in kinds)}
     for node in _nodes(dataset):
-        _check_pipeline(node)
+        _check_pipeline(node, taken)
     for leaf in leaves(dataset):
         _check_leaf(leaf)
     thresholds = [0.0]
@@ -139,6 +144,14 @@ def _mixes_images(dataset: Any) -> bool:
     return any(issubclass(class_of(node), MultiImageMixDataset) for node in _nodes(dataset))
 
 
+def _kind_beside(real: Mapping[str, Any]) -> str:
+    """The name of the class that reads a synthetic folder for what a real dataset is read for."""
+    kind = class_of(real)
+    if issubclass(kind, CocoPanopticDataset):
+        return "SyntheticPanopticDataset"
+    return "SyntheticSegDataset" if issubclass(kind, BaseSegDataset) else "SyntheticLVISDataset"
+
+
 def _nodes(dataset: Any) -> Iterator[Any]:
     yield dataset
     for part in parts(dataset):
@@ -151,8 +164,10 @@ def _check_leaf(leaf: Mapping[str, Any]) -> None:
     truth = next((what for known, what in OTHER_TRUTH.items() if issubclass(kind, known)), None)
     if truth is not None:
         raise InputError(f"{where}: it is annotated with {truth}, synthetic images are not")
-    if not issubclass(kind, BaseDetDataset):
-        raise InputError(f"{where}: expected a subclass of mmdet's BaseDetDataset")
+    if not issubclass(kind, (BaseDetDataset, BaseSegDataset)):
+        raise InputError(
+            f"{where}: expected a subclass of mmdet's BaseDetDataset or BaseSegDataset"
+        )
     if "pipeline" not in leaf:
         raise InputError(f"{where}: it names no pipeline in the config that synthetic data can use")
     if leaf.get("proposal_file"):
@@ -162,15 +177,16 @@ def _check_leaf(leaf: Mapping[str, Any]) -> None:
         )
 
 
-def _check_pipeline(node: Mapping[str, Any]) -> None:
+def _check_pipeline(node: Mapping[str, Any], taken: Collection[str]) -> None:
     for step in _steps(node.get("pipeline") or ()):
         kind = step.get("type")
         name = kind.rpartition(".")[2] if isinstance(kind, str) else getattr(kind, "__name__", "")
         what = OTHER_LOADING.get(name, "semantic maps" if step.get("with_seg") else None)
-        if what is not None:
+        if what is not None and what not in taken:
             raise InputError(
-                f"--synthetic does not go with a pipeline that loads {what} ({name}): synthetic "
-                "images have boxes and masks alone"
+                f"--synthetic does not go with a pipeline that loads {what} ({name}) of this "
+                "dataset: expected boxes and masks alone, or a CocoPanopticDataset or "
+                "BaseSegDataset"
             )
 
 

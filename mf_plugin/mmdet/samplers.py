@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 
 import numpy as np
 from mmdet.registry import DATA_SAMPLERS
@@ -16,10 +16,11 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.logging import print_log
 from torch.utils.data import Sampler
 
-from mf_plugin.data.sampling import endless_draws, repeat_factors
-from mf_plugin.data.statistics import describe_epoch
+from mf_plugin.data.draws import plan_draws
+from mf_plugin.data.sampling import repeat_factors
 from mf_plugin.errors import InputError
-from mf_plugin.mmdet.image_categories import image_categories, synthetic_flags
+from mf_plugin.mmdet.image_categories import image_categories
+from mf_plugin.mmdet.image_sources import image_sources, synthetic_folders
 
 
 @DATA_SAMPLERS.register_module()
@@ -29,8 +30,11 @@ class RepeatFactorSampler(Sampler):
     Args:
         dataset: anything that `image_categories` can read.
         threshold (float): t of the repeat factors; 0 draws each image once an epoch.
-        policy (str): ``joint``, ``real`` or ``ratio``, see `sampling.repeat_factors`.
-        synthetic_ratio (float, optional): share of the synthetic images under ``ratio``.
+        policy (str): ``joint``, ``real``, ``ratio``, ``replace`` or ``synthetic``, see
+            `sampling.repeat_factors`.
+        synthetic_ratio (float or list of float, optional): share of the synthetic images under
+            ``ratio``, probability that a real one is replaced under ``replace``; one for all
+            synthetic datasets, or one for each in their order.
         epoch (str): ``endless`` for iteration-based loops. ``real`` for epoch-based ones: an
             epoch is as long as ClassBalancedDataset makes it for the real images alone, so that
             synthetic images change what is drawn and not how many steps are taken. The epochs
@@ -47,7 +51,7 @@ class RepeatFactorSampler(Sampler):
         dataset: Sized,
         threshold: float = 0.0,
         policy: str = "joint",
-        synthetic_ratio: float | None = None,
+        synthetic_ratio: float | Sequence[float] | None = None,
         epoch: str = "endless",
         seed: int | None = None,
     ) -> None:
@@ -58,8 +62,12 @@ class RepeatFactorSampler(Sampler):
         self.dataset = dataset  # mmdet's AspectRatioBatchSampler asks for it
         self.rank, self.world_size = get_dist_info()
         self.seed = sync_random_seed() if seed is None else seed
-        table, synthetic = image_categories(dataset), synthetic_flags(dataset)
-        self.factors = repeat_factors(table, threshold, policy, synthetic, synthetic_ratio)
+        table, folders = image_categories(dataset), synthetic_folders(dataset)
+        synthetic = folders >= 0
+        self.draws = plan_draws(
+            table, folders, threshold, policy, synthetic_ratio, lambda: image_sources(dataset)
+        )
+        self.factors = self.draws.factors
         self._endless = epoch == "endless"
         if self._endless:
             self._length = len(dataset)
@@ -70,8 +78,7 @@ class RepeatFactorSampler(Sampler):
             self._length = int(np.ceil(real).sum())
         self._epoch = 0
         self._skipped = 0
-        text = describe_epoch(table, self.factors, synthetic, policy, threshold)
-        print_log(text, logger="current", level=logging.INFO)
+        print_log(self.draws.text, logger="current", level=logging.INFO)
 
     def __iter__(self) -> Iterator[int]:
         """Dataset indices of this rank: endless, or this epoch's alone."""
@@ -98,4 +105,4 @@ class RepeatFactorSampler(Sampler):
         self._skipped = num_samples
 
     def _draws(self, start: int) -> Iterator[int]:
-        return endless_draws(self.factors, self.seed, self.rank, self.world_size, start)
+        return self.draws.endless(self.seed, self.rank, self.world_size, start)

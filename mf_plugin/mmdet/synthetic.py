@@ -11,28 +11,34 @@ registers are handled as their parents are.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
+from mmdet.datasets import MultiImageMixDataset
 from mmdet.registry import DATA_SAMPLERS
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.utils import import_modules_from_strings
 
-from mf_plugin.data.provider import resolve_folder
+from mf_plugin.data.provider import resolve_folders
 from mf_plugin.errors import InputError
-from mf_plugin.mmdet.datasets import SyntheticLVISDataset
+from mf_plugin.mmdet.datasets import SyntheticFolder
 from mf_plugin.mmdet.placing import Synthetic, add_synthetic
 from mf_plugin.mmdet.registered import class_of, parts
 from mf_plugin.mmdet.samplers import RepeatFactorSampler
 
 PLUGIN = "mf_plugin.mmdet"
+NEEDS_SYNTHETIC = ("ratio", "replace", "synthetic")  # policies
 BATCHES_OF_ANOTHER_SHAPE = ("MultiDataAspectRatioBatchSampler", "TrackAspectRatioBatchSampler")
 
 
 def with_synthetic(
-    cfg: Config, root: str, policy: str | None = None, ratio: float | None = None
+    cfg: Config,
+    root: str | Sequence[str],
+    policy: str | None = None,
+    ratio: float | Sequence[float] | None = None,
 ) -> Config:
-    """A copy of ``cfg`` that trains on its own training set and the synthetic one together.
+    """A copy of ``cfg`` that trains on its own training set and synthetic ones together.
 
     Synthetic datasets that are in it already give way. Wrappers are handled as follows:
     RepeatDataset and MultiImageMixDataset stay around the union, so that Mosaic, MixUp and
@@ -43,21 +49,23 @@ def with_synthetic(
     Args:
         cfg: a config of mmengine with a COCO-style, LVIS-style or other detection training set.
         root: folder of the synthetic dataset; or a generation config (a .py file), that it is
-            generated from once, into ``work_dirs/<stem of the file>``.
-        policy: ``joint``, ``real`` or ``ratio``, see `sampling.repeat_factors`; where absent
-            ``ratio`` if a ratio is given, else what the config's sampler says.
-        ratio: share of the synthetic images in an epoch.
+            generated from once, into ``work_dirs/<stem of the file>``; or several of them.
+        policy: ``joint``, ``real``, ``ratio``, ``replace`` or ``synthetic``, see
+            `sampling.repeat_factors`; where absent ``ratio`` if a ratio is given, else what the
+            config's sampler says.
+        ratio: share of the synthetic images in an epoch, or under ``replace`` the probability that
+            a real image gives way; one for all folders, or one for each.
 
     Raises:
         InputError: the training set, its pipeline or its sampler is of a kind that is not handled.
     """
     cfg = without_synthetic(cfg)
     loader = _train_dataloader(cfg)
-    folder, generation_config = resolve_folder(root)
     scope = _scope(cfg)
-    loader.dataset, threshold = add_synthetic(
-        loader.dataset, Synthetic(folder, generation_config, scope)
-    )
+    if policy == "synthetic":
+        _check_nothing_is_mixed_in(loader.dataset)
+    synthetic = Synthetic(resolve_folders(root), scope)
+    loader.dataset, threshold = add_synthetic(loader.dataset, synthetic)
     _set_sampler(cfg, threshold, policy, ratio, scope)
     _import_plugin(cfg)
     return cfg
@@ -74,7 +82,7 @@ def without_synthetic(cfg: Config) -> Config:
         raise InputError("the config trains on synthetic data alone: nothing is left without it")
     sampler = loader.get("sampler")
     if sampler and is_repeat_factor_sampler(sampler):
-        if sampler.get("policy") == "ratio":
+        if sampler.get("policy") in NEEDS_SYNTHETIC:
             sampler.policy = "joint"
         sampler.pop("synthetic_ratio", None)
     return cfg
@@ -107,7 +115,7 @@ def _remove(dataset: Any) -> Any:
     """The dataset config less its synthetic parts; None where nothing is left."""
     inner = parts(dataset)
     if not inner:
-        return None if issubclass(class_of(dataset), SyntheticLVISDataset) else dataset
+        return None if issubclass(class_of(dataset), SyntheticFolder) else dataset
     kept = [d for d in map(_remove, inner) if d is not None]
     if "datasets" not in dataset:
         dataset["dataset"] = kept[0] if kept else None
@@ -118,8 +126,23 @@ def _remove(dataset: Any) -> Any:
     return dataset
 
 
+def _check_nothing_is_mixed_in(dataset: Any) -> None:
+    if issubclass(class_of(dataset), MultiImageMixDataset):
+        raise InputError(
+            "policy 'synthetic' (--synthetic-only) does not go with a MultiImageMixDataset, which "
+            "would paste real images into synthetic ones: leave its transforms out of the "
+            "pre-training"
+        )
+    for part in parts(dataset):
+        _check_nothing_is_mixed_in(part)
+
+
 def _set_sampler(
-    cfg: Config, threshold: float, policy: str | None, ratio: float | None, scope: str
+    cfg: Config,
+    threshold: float,
+    policy: str | None,
+    ratio: float | Sequence[float] | None,
+    scope: str,
 ) -> None:
     loader = cfg.train_dataloader
     sampler = loader.get("sampler") or dict(type=DefaultSampler)
@@ -144,6 +167,7 @@ def _set_sampler(
     _check_batch_sampler(loader)
     if policy is None:
         policy = "ratio" if ratio is not None else sampler.get("policy", "joint")
+    ratio = list(ratio) if isinstance(ratio, tuple) else ratio
     sampler.update(policy=policy, synthetic_ratio=ratio)
     loader.sampler = sampler
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmdet.evaluation import CocoMetric
+from mmdet.evaluation import CocoMetric, SemSegMetric
 from mmdet.registry import METRICS
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
@@ -20,9 +20,12 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
+from mf_plugin.data.choice import choose_synthetic
 from mf_plugin.errors import InputError
 from mf_plugin.mmdet.metrics import LVISResults
+from mf_plugin.mmdet.panoptic import PanopticQuality
 from mf_plugin.mmdet.registered import class_of, leaves
+from mf_plugin.mmdet.semantic import SemanticIoU
 from mf_plugin.mmdet.synthetic import (
     is_repeat_factor_sampler,
     with_synthetic,
@@ -32,6 +35,7 @@ from mf_plugin.mmdet.synthetic import (
 logger = logging.getLogger(__name__)
 
 RESULT_METRICS = (LVISResults, CocoMetric)  # with RareAP and LVISMetric, their subclasses
+MAP_METRICS = (PanopticQuality, SemanticIoU, SemSegMetric)  # of maps, which eval_rare does not read
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,12 @@ class TrainingOptions:
 
     Attributes:
         config: a config file of mmengine.
-        synthetic: folder of a synthetic dataset to train on as well, or a generation config.
+        synthetic: folder of a synthetic dataset to train on as well, or a generation config; or
+            several of them.
         no_synthetic: train without what synthetic data the config names.
-        policy: how repeat factors count synthetic images: joint, real, ratio.
-        synthetic_ratio: their share of an epoch.
+        synthetic_only: train on the synthetic data alone, that is given or in the config.
+        policy: how synthetic images are sampled: joint, real, ratio, replace, synthetic.
+        synthetic_ratio: their share of an epoch, or the probability of replace; one or several.
         work_dir: where logs, checkpoints and results go.
         seed: of weights, draws and augmentation.
         cfg_options: ``key=value`` items that override the config.
@@ -53,10 +59,11 @@ class TrainingOptions:
     """
 
     config: str
-    synthetic: str | None = None
+    synthetic: str | Sequence[str] | None = None
     no_synthetic: bool = False
+    synthetic_only: bool = False
     policy: str | None = None
-    synthetic_ratio: float | None = None
+    synthetic_ratio: float | Sequence[float] | None = None
     work_dir: str | None = None
     seed: int | None = None
     cfg_options: Sequence[str] = ()
@@ -84,6 +91,7 @@ def train(options: TrainingOptions) -> Path:
     """
     cfg = build_config(options)
     check_annotation_files(cfg)
+    check_weights(cfg)
     runner = QuietRunner.from_cfg(cfg)
     if cfg.get("test_dataloader"):
         runner.test_loop  # noqa: B018  builds it now: bad test data must not cost a training run
@@ -186,6 +194,20 @@ def check_annotation_files(cfg: Config) -> None:
                 raise InputError(f"annotations of the {split} set are missing: {path}{hint}")
 
 
+def check_weights(cfg: Config) -> None:
+    """The weights that a training starts from are there; remote ones are left to mmengine.
+
+    Raises:
+        InputError: they are not.
+    """
+    path = cfg.get("load_from")
+    if path and "://" not in path and not Path(path).is_file():
+        raise InputError(
+            f"load_from {path} does not exist: train it first, or name another file with "
+            "--cfg-options load_from=FILE"
+        )
+
+
 def _annotation_file(dataset: Any) -> Path | None:
     """The file that a dataset will read; None where that is remote, or its class finds it."""
     file = dataset.get("ann_file")
@@ -210,34 +232,33 @@ def _write_results(cfg: Config) -> None:
         for evaluator in evaluators
         if issubclass(class_of(evaluator, METRICS), RESULT_METRICS)
     ]
-    for evaluator in writers:
+    kinds = [class_of(evaluator, METRICS) for evaluator in evaluators]
+    maps = [e for e, kind in zip(evaluators, kinds) if issubclass(kind, PanopticQuality)]
+    for evaluator in (*writers, *maps):
         evaluator["outfile_prefix"] = str(Path(cfg.work_dir) / "results")
-    if evaluators and not writers:
+    if not writers and not all(issubclass(kind, MAP_METRICS) for kind in kinds):
         logger.warning(
             "test_evaluator (%s) writes no results.segm.json for tools/eval_rare.py: CocoMetric, "
             "LVISMetric and LVISResults do",
-            ", ".join(class_of(evaluator, METRICS).__name__ for evaluator in evaluators),
+            ", ".join(kind.__name__ for kind in kinds),
         )
 
 
 def _choose_data(cfg: Config, options: TrainingOptions) -> Config:
+    choice = choose_synthetic(options)
     if options.no_synthetic:
-        if options.synthetic or options.policy or options.synthetic_ratio is not None:
-            raise InputError(
-                "--no-synthetic excludes --synthetic, --policy and --synthetic-ratio"
-            )
         return without_synthetic(cfg)
-    if options.synthetic:
-        return with_synthetic(cfg, options.synthetic, options.policy, options.synthetic_ratio)
-    if options.policy or options.synthetic_ratio is not None:
+    if choice.folders:
+        return with_synthetic(cfg, choice.folders, choice.policy, choice.ratio)
+    if choice.policy or choice.ratio is not None:
         sampler = (cfg.get("train_dataloader") or {}).get("sampler") or {}
         if not is_repeat_factor_sampler(sampler):
             raise InputError(
-                "--policy and --synthetic-ratio expect --synthetic DIR, or a config whose sampler "
-                f"is RepeatFactorSampler; it is {sampler.get('type')}"
+                "--policy, --synthetic-ratio and --synthetic-only expect --synthetic DIR, or a "
+                f"config whose sampler is RepeatFactorSampler; it is {sampler.get('type')}"
             )
-        sampler.policy = options.policy or "ratio"
-        sampler.synthetic_ratio = options.synthetic_ratio
+        sampler.policy = choice.policy or "ratio"
+        sampler.synthetic_ratio = choice.ratio
     return cfg
 
 

@@ -18,7 +18,7 @@ from mmengine.dataset import ConcatDataset
 
 from mf_plugin.data.categories import Label
 from mf_plugin.errors import InputError
-from mf_plugin.mmdet.datasets import SyntheticLVISDataset
+from mf_plugin.mmdet.datasets import SyntheticFolder
 from mf_plugin.mmdet.image_categories import build_keeping, categories_of, synthetic_flags
 from mf_plugin.mmdet.labels import describe, labels_of
 from mf_plugin.mmdet.registered import class_of, parts
@@ -58,7 +58,7 @@ class LVISConcatDataset(ConcatDataset):
 
     @property
     def is_synthetic(self) -> np.ndarray:
-        """bool[N]: the images that come from a SyntheticLVISDataset."""
+        """bool[N]: the images that come from a synthetic folder."""
         return np.concatenate([synthetic_flags(dataset) for dataset in self.datasets])
 
     @property
@@ -101,7 +101,7 @@ def _is_synthetic_config(dataset: Any) -> bool:
     inner = parts(dataset)
     if inner:
         return all(map(_is_synthetic_config, inner))
-    return issubclass(class_of(dataset), SyntheticLVISDataset)
+    return issubclass(class_of(dataset), SyntheticFolder)
 
 
 def _in_the_classes_of(

@@ -13,13 +13,22 @@ from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 
 
-def load_pretrained(kind: str, model: str | Path, device: str = "cpu") -> tuple[Any, Any]:
-    """A model in float32, ready to infer, and its processor.
+def load_pretrained(
+    kind: str,
+    model: str | Path,
+    device: str = "cpu",
+    *,
+    head: str = "Model",
+    dtype: str = "float32",
+) -> tuple[Any, Any]:
+    """A model, ready to infer, and its processor.
 
     Args:
-        kind: name of the transformers classes without their ending: "Sam" or "CLIP".
+        kind: name of the transformers classes without their ending: "Sam", "CLIP" or "Blip2".
         model: folder with a config.json, or hub id such as ``"org/name"``.
         device: where the model runs.
+        head: ending of the model's class, such as "ForConditionalGeneration".
+        dtype: torch's name of the weights' type as used.
 
     Raises:
         InputError: no such model or device; or the model is another kind, incomplete or damaged.
@@ -34,10 +43,10 @@ def load_pretrained(kind: str, model: str | Path, device: str = "cpu") -> tuple[
     options = {"local_files_only": local}
     try:
         found = transformers.AutoConfig.from_pretrained(name, **options).model_type
-        if found != kind.lower():
+        if found.replace("-", "") != kind.lower():
             raise InputError(f"model {name!r} is of type {found}; expected {kind.lower()}")
-        network, report = getattr(transformers, f"{kind}Model").from_pretrained(
-            name, dtype=torch.float32, output_loading_info=True, **options
+        network, report = getattr(transformers, f"{kind}{head}").from_pretrained(
+            name, dtype=getattr(torch, dtype), output_loading_info=True, **options
         )
         processor = getattr(transformers, f"{kind}Processor").from_pretrained(name, **options)
     except InputError:

@@ -100,7 +100,7 @@ def test_a_child_imports_its_parent_and_leaves_no_trace(tmp_path):
     "text, message",
     [
         (None, "no such file"),
-        ("config = 3", "expected `config = GenerationConfig(...)`, found int"),
+        ("config = 3", "`config = GenerationConfig(...)` or `config = SegGenConfig(...)`, found int"),
         ("x = 3", "found NoneType"),
         ("config = (", "does not run: SyntaxError"),
         ("import nothing_of_that_name", "does not run: ModuleNotFoundError"),

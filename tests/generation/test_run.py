@@ -135,7 +135,7 @@ def test_changed_weights_are_refused(config, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         generate(config, tmp_path / "set")
     monkeypatch.setattr(
-        "mf_plugin.generation.run.MosaicPipeline.model_hash", lambda self: "of others"
+        "mf_plugin.mosaic.pipeline.MosaicPipeline.model_hash", lambda self: "of others"
     )
     with pytest.raises(InputError, match="weights_sha256: '[0-9a-f]+' -> 'of others'"):
         generate(config, tmp_path / "set")

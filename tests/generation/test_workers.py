@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
+from mf_plugin.generation.assemble import MosaicAssembler, Painted  # noqa: E402
 from mf_plugin.generation.filters import FilterConfig  # noqa: E402
 from mf_plugin.generation.plan import Plan, make_plan  # noqa: E402
 from mf_plugin.generation.workers import MaskWorkers, assemble_group  # noqa: E402
@@ -35,7 +36,7 @@ def plan(make_config, vocabulary) -> Plan:
     return make_plan(config, vocabulary)
 
 
-def painted(plan: Plan, index: int) -> tuple[np.ndarray, list[list[RegionAttention]]]:
+def painted(plan: Plan, index: int) -> Painted:
     """Made-up pixels and attention of a group, different from group to group."""
     group = plan.groups[index]
     rng = np.random.default_rng(index)
@@ -47,29 +48,31 @@ def painted(plan: Plan, index: int) -> tuple[np.ndarray, list[list[RegionAttenti
         ]
         for _ in group.canvases
     ]
-    return images, maps
+    return Painted(images, maps)
 
 
 @pytest.mark.parametrize("number", [0, 2])
 def test_groups_come_back_in_order_and_equal_to_the_callers_own(plan, number):
     made = []
-    with MaskWorkers(plan.config, number) as workers:
+    with MaskWorkers(MosaicAssembler(plan.config), number) as workers:
         for index in range(4):
-            made += workers.add(plan.groups[index], *painted(plan, index), seconds=index)
+            made += workers.add(plan.groups[index], painted(plan, index), seconds=index)
         made += workers.finish()
     assert [(group.index, group.seconds) for group in made] == [(i, i) for i in range(4)]
     for group in made:
-        expected = assemble_group(plan.config, plan.groups[group.index], *painted(plan, group.index))
+        expected = assemble_group(
+            MosaicAssembler(plan.config), plan.groups[group.index], painted(plan, group.index)
+        )
         assert group.canvases == expected
     assert any(jpeg for group in made for _, jpeg in group.canvases)
 
 
 def test_what_goes_wrong_in_a_worker_reaches_the_caller(plan):
-    images, _ = painted(plan, 0)
+    images = painted(plan, 0).images
     nothing = [[RegionAttention({})] * 4] * len(images)
     with pytest.raises(Exception, match="mask scale 1: the model has attention at"):
-        with MaskWorkers(plan.config, 1) as workers:
-            workers.add(plan.groups[0], images, nothing, seconds=0)
+        with MaskWorkers(MosaicAssembler(plan.config), 1) as workers:
+            workers.add(plan.groups[0], Painted(images, nothing), seconds=0)
             workers.finish()
 
 
@@ -77,13 +80,14 @@ PARENT = """
 import sys
 sys.path.insert(0, {root!r})
 from concurrent.futures import wait
+from mf_plugin.generation.assemble import MosaicAssembler
 from mf_plugin.generation.config import GenerationConfig
 from mf_plugin.generation.workers import MaskWorkers
 import os, time
 if __name__ == "__main__":
     config = GenerationConfig(vocabulary="minilvis:demo", model="no/model", canvas=(64, 64),
                               overlap=(16, 16))
-    with MaskWorkers(config, 1) as workers:
+    with MaskWorkers(MosaicAssembler(config), 1) as workers:
         print(workers._executor.submit(os.getpid).result(), flush=True)
         time.sleep(60)
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -138,3 +139,43 @@ train_cfg = dict(max_iters=2, val_interval=2)
     path = tmp_path / "tiny.py"
     path.write_text(text)
     return path
+
+
+@pytest.fixture()
+def made_small() -> Callable[..., Any]:
+    """Changes a Mask2Former config: the same parts with fewer channels, layers and queries, for
+    images of ``size`` pixels and (things, stuff) classes, and no weights to download."""
+
+    def make(cfg: Any, size: int, classes: tuple[int, int] | None = None) -> Any:
+        model = cfg.model
+        if classes is not None:
+            for part in (model.panoptic_head, model.panoptic_fusion_head):
+                part.update(num_things_classes=classes[0], num_stuff_classes=classes[1])
+            model.panoptic_head.loss_cls.class_weight = [1.0] * sum(classes) + [0.1]
+        if model.backbone.type == "SwinTransformer":
+            model.backbone.update(
+                embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+                pretrain_img_size=size, init_cfg=None,
+            )
+            model.panoptic_head.in_channels = [8, 16, 32, 64]
+        else:
+            model.backbone.update(base_channels=8, stem_channels=8, init_cfg=None)
+            times = 4 if model.backbone.depth == 50 else 1
+            model.panoptic_head.in_channels = [8 * times * 2**k for k in range(4)]
+        head, width = model.panoptic_head, 32
+        head.update(feat_channels=width, out_channels=width, num_queries=8)
+        for positions in (head.positional_encoding, head.pixel_decoder.positional_encoding):
+            positions.num_feats = width // 2
+        encoder, decoder = head.pixel_decoder.encoder, head.transformer_decoder
+        encoder.num_layers, decoder.num_layers = 1, 3
+        for layer in (encoder.layer_cfg, decoder.layer_cfg):
+            for attention in (layer.self_attn_cfg, layer.get("cross_attn_cfg", {})):
+                attention.update(embed_dims=width, num_heads=4)
+            layer.ffn_cfg.update(embed_dims=width, feedforward_channels=width)
+        model.train_cfg.num_points = 64
+        model.test_cfg.max_per_image = 16  # of 8 queries, each with every class
+        for augment in model.data_preprocessor.get("batch_augments") or ():
+            augment.size = (size, size)
+        return cfg
+
+    return make

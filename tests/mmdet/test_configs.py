@@ -23,11 +23,12 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs/mmdet"
 SUFFIX = "_mosaicfusion"
 JUDGE = "judge_"  # measures synthetic data, see tests/tools/test_judge_detector.py
+MASK2FORMER = "mask2former_"  # see test_mask2former_configs.py
 SCHEDULES = ("_2x", "_finetune")  # of configs/benchmark/{schedule,ablations}.py
 NAMES = sorted(
     p.stem
     for p in FOLDER.glob("*.py")
-    if not p.stem.startswith(JUDGE) and not p.stem.endswith(SCHEDULES)
+    if not p.stem.startswith((JUDGE, MASK2FORMER)) and not p.stem.endswith(SCHEDULES)
 )
 COPY_PASTE = "_copy-paste"  # of two arms of the benchmark, see test_copy_paste.py
 BASELINES = [name for name in NAMES if not name.endswith((SUFFIX, COPY_PASTE))]

@@ -193,7 +193,6 @@ def test_a_batch_has_the_right_labels(name, folders):
     "name, message",
     [
         ("htc/htc_r50_fpn_1x_coco.py", "a pipeline that loads semantic maps"),
-        ("mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py", "panoptic maps"),
         ("fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py", "proposals"),
         ("openimages/faster-rcnn_r50_fpn_32xb2-cas-1x_openimages.py", "sampler ClassAwareSampler"),
         ("soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py",

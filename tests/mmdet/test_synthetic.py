@@ -14,6 +14,7 @@ from mf_plugin.errors import InputError
 CONFIGS = Path(__file__).parents[2] / "configs/mmdet"
 PIPELINE = [dict(type="LoadImageFromFile")]
 SEMANTIC = [dict(type="LoadAnnotations", with_mask=True, with_seg=True)]
+PANOPTIC = [dict(type="LoadPanopticMaps")]
 
 
 def leaf(kind="LVISV1Dataset", **kwargs):
@@ -171,14 +172,13 @@ def test_the_demo_arms_differ_in_the_data_alone():
 @pytest.mark.parametrize(
     "dataset, sampler, message",
     [
-        (leaf("CocoPanopticDataset"), None, "training set of type CocoPanopticDataset"),
         (dict(type="ConcatDataset", datasets=[leaf("CocoCaptionDataset")]), None, "CocoCaptionDat"),
         (leaf("ODVGDataset"), None, "annotated with texts"),
-        (leaf("ADE20KSegDataset"), None, "expected a subclass of mmdet's BaseDetDataset"),
         (leaf("MyDataset"), None, "the dataset 'MyDataset' is not registered"),
         (leaf(proposal_file="p.pkl"), None, "proposal_file"),
         (dict(type="MyWrapper", dataset=leaf(), pipeline=[]), None, "of type MyWrapper"),
         (leaf() | dict(pipeline=SEMANTIC), None, "loads semantic maps .LoadAnnotations."),
+        (leaf() | dict(pipeline=PANOPTIC), None, "loads panoptic maps .LoadPanopticMaps."),
         (dict(type="LVISV1Dataset", ann_file="a.json"), None, "names no pipeline"),
         (leaf(), dict(type="ClassAwareSampler"), "the sampler ClassAwareSampler"),
         (leaf(), dict(type="MultiSourceSampler"), "the sampler MultiSourceSampler"),

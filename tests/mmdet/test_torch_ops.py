@@ -101,3 +101,24 @@ def test_deformable_attention_and_its_gradients():
 
     given = [x.requires_grad_() for x in (value, places * 0.9 + 0.03, weights)]
     assert torch.autograd.gradcheck(attend, [x.detach().requires_grad_() for x in given])
+
+
+def test_deformable_attention_by_hand():
+    """One query, one head, a point on each of two levels: 2 x 2 and 1 x 1 pixels."""
+    value = torch.tensor([1.0, 2, 3, 4, 10]).reshape(1, 5, 1, 1)
+    shapes, start = torch.tensor([[2, 2], [1, 1]]), torch.tensor([0, 4])
+    places = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).reshape(1, 1, 1, 2, 1, 2)
+    weights = torch.tensor([0.25, 0.75]).reshape(1, 1, 1, 2, 1)
+    given = (value, shapes, start, places, weights)
+    output = ops.TorchvisionOps.COVERED["ms_deform_attn_forward"](*given, im2col_step=64)
+    # between four pixels: 2.5; on the one pixel: 10
+    assert output.item() == pytest.approx(0.25 * 2.5 + 0.75 * 10)
+
+    grads = [torch.zeros_like(x) for x in (value, places, weights)]
+    ops.TorchvisionOps.COVERED["ms_deform_attn_backward"](
+        *given, torch.ones(1, 1, 1), *grads, im2col_step=64
+    )
+    assert grads[0].flatten().tolist() == pytest.approx([0.0625] * 4 + [0.75])
+    # level 0 rises by 1 a pixel to the right and by 2 downwards; the map is two pixels wide
+    assert grads[1][0, 0, 0, 0, 0].tolist() == pytest.approx([0.25 * 1 * 2, 0.25 * 2 * 2])
+    assert grads[2].flatten().tolist() == pytest.approx([2.5, 10])

@@ -29,8 +29,8 @@ def test_detectron2_gets_its_own_options(monkeypatch):
     assert arguments.pop("framework") is None
     options = tool.own_options(arguments, "detectron2")
     assert options == dict(
-        config="a.yaml", synthetic=None, no_synthetic=False, policy=None, synthetic_ratio=None,
-        work_dir=None, seed=3, resume=True, eval_only=False, num_gpus=2, num_machines=1,
+        config="a.yaml", synthetic=None, no_synthetic=False, synthetic_only=False, policy=None,
+        synthetic_ratio=None, work_dir=None, seed=3, resume=True, eval_only=False, num_gpus=2, num_machines=1,
         machine_rank=0, dist_url="tcp://x:1", add_config=[],
         opts=["MODEL.DEVICE", "cpu", "SOLVER.STEPS", "(1, 2)"],
     )
@@ -46,6 +46,19 @@ def test_mmdet_gets_its_own_options(monkeypatch):
     arguments.pop("framework")
     options = TrainingOptions(**tool.own_options(arguments, "mmdet"))
     assert (options.launcher, options.cfg_options) == ("pytorch", ["a=1", "b=2"])
+
+
+def test_several_folders_and_their_ratios(monkeypatch):
+    config = ("--config", "a.yaml", "--synthetic", "a")
+    ratios = ("--synthetic", "b", "--synthetic-ratio", "0.2", "0.1")
+    arguments = parse(monkeypatch, *config, *ratios, "MODEL.DEVICE", "cpu")
+    assert arguments["synthetic"] == ["a", "b"]
+    assert arguments["synthetic_ratio"] == [0.2, 0.1]
+    assert arguments["opts"] == ["MODEL.DEVICE", "cpu"], "overrides are no ratios"
+    one = parse(monkeypatch, *config, "--synthetic-ratio", "0.6", "--policy", "replace")
+    assert (one["synthetic_ratio"], one["policy"], one["opts"]) == (0.6, "replace", [])
+    with pytest.raises(InputError, match="--synthetic-ratio 'half': expected a number"):
+        parse(monkeypatch, *config, "--synthetic-ratio", "half")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+"""ImgSyn on mini-LVIS with the bundled tiny Mask2Img: new images for the masks of real ones.
+
+Before it: python tools/build_minilvis.py --preset demo --out work_dirs/demo/data
+"""
+
+from pathlib import Path
+
+from seggen.seggen_common import MINILVIS_DEMO
+
+import mf_plugin
+from mf_plugin.seggen.gates import GateConfig
+from mf_plugin.seggen.synthesis import SegGenConfig
+
+config = SegGenConfig(
+    system="imgsyn",
+    source=MINILVIS_DEMO,
+    mask2img=Path(mf_plugin.__file__).parent / "assets/tiny_seggen/mask2img",
+    size=(128, 128),  # the size that the model was trained at; the images have 160 x 160
+    kind="instance",
+    captions="composed",
+    main_categories=("r",),  # source images that hold a rare category
+    images_per_category=12,  # x 10 rare categories of the demo = 120 canvases, as minilvis_rare.py
+    zoom=1.5,  # as in training: parts of the images, mirrored too
+    mirror=True,
+    mask2img_steps=25,
+    mask2img_guidance=2.0,
+    scheduler="DDIMScheduler",
+    gates=GateConfig(min_pixels=30),  # mini-LVIS annotates from 30 pixels on
+    reject="erase",  # what is too small is not painted, so that it is no unlabelled object
+    group_size=8,
+    threads=2,
+    seed=0,
+)

@@ -1,0 +1,18 @@
+"""MaskSyn on mini-LVIS with the bundled tiny models: new masks and images for real captions."""
+
+import dataclasses
+from pathlib import Path
+
+from minilvis_imgsyn import config as imgsyn
+
+import mf_plugin
+from mf_plugin.seggen.gates import GateConfig
+
+config = dataclasses.replace(
+    imgsyn,
+    system="masksyn",
+    text2mask=Path(mf_plugin.__file__).parent / "assets/tiny_seggen/text2mask",
+    text2mask_steps=25,
+    text2mask_guidance=2.0,
+    gates=GateConfig(min_pixels=64, min_confidence=0.5, named=True),
+)

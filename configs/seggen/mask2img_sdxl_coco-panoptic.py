@@ -1,0 +1,13 @@
+"""Mask2Img on SDXL for COCO panoptic, with the paper's numbers: one 80 GB GPU or more."""
+
+from seggen_common import BLIP2, COCO_PANOPTIC, SDXL
+
+from mf_plugin.seggen.training.config import SegGenTrainConfig
+
+config = SegGenTrainConfig(
+    what="mask2img",
+    source=COCO_PANOPTIC,
+    kind="panoptic",
+    **BLIP2,
+    **SDXL,
+)

@@ -1,0 +1,170 @@
+"""Masks with categories <-> a colour map, an RGB image that a diffusion model can paint.
+
+A segment has the colour of its category. Where two segments of one category meet, the border's
+colour keeps them apart. SegGen (arXiv 2311.03355, section 3) draws it along every segment; here it
+is drawn where colours alone would not tell, since through an autoencoder each edge costs the
+segments beside it some pixels (docs/seggen.md has both measured). Reading back is by the nearest
+colour (its appendix A2), ``reading.py`` does it.
+Shapes: H x W pixels, S segments, K categories of the palette.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mf_plugin.errors import InputError
+from mf_plugin.seggen.palette import Palette
+from mf_plugin.seggen.reading import Parts, find_parts
+
+Image = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+KINDS = ("instance", "semantic", "panoptic")
+BORDER_WIDTH = 2  # pixels on each side; an autoencoder of factor 4 keeps lines of 4
+MIN_AREA = 30  # pixels of a segment; mini-LVIS annotates from 30 on
+REACH = 5  # pixels over which an autoencoder of factor 4 mixes colours
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A segment read from a colour map.
+
+    Attributes:
+        mask: bool[H, W]; segments of one map share no pixel.
+        confidence: 0 to 1; mean over its pixels of 1 - d1 / d2, with the distances to the nearest
+            and the second nearest colour: 1 where the colours are exact, 0 halfway to another.
+            Pixels that were given to it for want of a better one do not count.
+    """
+
+    category_id: int
+    mask: Mask
+    confidence: float
+
+
+def encode(
+    segments: Sequence[tuple[int, Mask]],
+    size: tuple[int, int],
+    palette: Palette,
+    kind: str,
+    *,
+    border_width: int = BORDER_WIDTH,
+) -> Image:
+    """Draw a colour map.
+
+    Args:
+        segments: (category id, bool[H, W]) each; for kind "instance" one an object. Where two
+            overlap, the smaller one lies on top.
+        size: H, W.
+        palette: colours of these categories.
+        kind: one of ``KINDS``; "semantic" has no borders.
+        border_width: how many pixels a border takes of each of two segments of one category. It
+            also fills a gap of less than twice as much between them.
+
+    Returns:
+        uint8[H, W, 3], RGB.
+
+    Raises:
+        InputError: a category without colour, a mask of another size, an unknown kind.
+    """
+    _check_kind(kind)
+    if border_width < 1:
+        raise InputError(f"border_width is {border_width}: expected 1 pixel or more")
+    for category_id, mask in segments:
+        palette.color(category_id)
+        if mask.shape != tuple(size) or mask.dtype != np.bool_:
+            raise InputError(
+                f"mask of category {category_id} is {mask.dtype}{list(mask.shape)}: expected "
+                f"bool{list(size)}"
+            )
+    colored = np.full((*size, 3), palette.background, np.uint8)
+    owner = np.full(size, -1, np.int32)  # the segment on top
+    areas = [np.count_nonzero(mask) for _, mask in segments]
+    for index in sorted(range(len(segments)), key=lambda i: -areas[i]):
+        category_id, mask = segments[index]
+        colored[mask] = palette.color(category_id)
+        owner[mask] = index
+    if kind != "semantic":
+        ids = [category_id for category_id, _ in segments]
+        colored[_borders(owner, ids, border_width)] = palette.border
+    return colored
+
+
+def decode(
+    image: Image,
+    palette: Palette,
+    kind: str,
+    *,
+    min_area: int = MIN_AREA,
+    reach: int = REACH,
+    stuff_ids: Collection[int] = (),
+) -> list[Segment]:
+    """Read the segments of a colour map.
+
+    Args:
+        image: uint8[H, W, 3], RGB; painted, or through an autoencoder.
+        palette: that it was painted with; `calibrate_palette` makes it robust to the autoencoder.
+        kind: one of ``KINDS``. "instance": each connected part is a segment. "semantic": all pixels
+            of a category are one. "panoptic": as "instance", but as "semantic" for ``stuff_ids``.
+        min_area: in pixels; smaller connected parts go to their surroundings.
+        reach: pixels over which colours may be mixed; grows with the autoencoder's factor.
+        stuff_ids: for "panoptic", the categories of which an image has one segment.
+
+    Returns:
+        Segments in the order of the palette's ids, those of one category by falling area.
+
+    Raises:
+        InputError: the image is not uint8[H, W, 3], an unknown kind.
+    """
+    _check_kind(kind)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise InputError(
+            f"colour map is {image.dtype}{list(image.shape)}: expected uint8[H, W, 3]"
+        )
+    found = find_parts(image, palette, min_area, reach, with_borders=kind != "semantic")
+    whole = set(palette.ids) if kind == "semantic" else set()
+    whole |= set(stuff_ids) if kind == "panoptic" else set()
+    segments = []
+    for category_id, parts in _group_parts(found, palette, whole):
+        mask = np.isin(found.owner, parts)
+        sure = found.certainty[mask & found.read]
+        segments.append(Segment(category_id, mask, float(sure.mean()) if len(sure) else 0.0))
+    return segments
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise InputError(f"kind of colour map is {kind!r}: expected one of {', '.join(KINDS)}")
+
+
+def _borders(owner: npt.NDArray[np.int32], ids: Sequence[int], width: int) -> Mask:
+    """Where two segments of one category are both within ``width``, outside all other segments."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    borders = np.zeros(owner.shape, dtype=bool)
+    for category_id in {i for i in ids if ids.count(i) > 1}:
+        twins = [index for index, other in enumerate(ids) if other == category_id]
+        near = np.zeros(owner.shape, np.int32)
+        for index in twins:
+            near += cv2.dilate((owner == index).astype(np.uint8), kernel)
+        borders |= (near > 1) & np.isin(owner, [-1, *twins])
+    return borders
+
+
+def _group_parts(
+    found: Parts, palette: Palette, whole: set[int]
+) -> list[tuple[int, list[int]]]:
+    """(category id, parts) of each segment; the parts of a category in ``whole`` are one."""
+    areas = np.bincount(found.owner.ravel(), minlength=len(found.categories))
+    groups: list[tuple[int, list[int]]] = []
+    present = [part for part in range(1, len(areas)) if areas[part]]
+    for part in sorted(present, key=lambda p: (found.categories[p], -areas[p])):
+        category_id = palette.ids[found.categories[part]]
+        if category_id in whole and groups and groups[-1][0] == category_id:
+            groups[-1][1].append(part)
+        else:
+            groups.append((category_id, [part]))
+    return groups

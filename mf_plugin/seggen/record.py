@@ -1,0 +1,168 @@
+"""What a trained SegGen model says of itself: ``seggen.json``, beside its weights.
+
+A model is a folder: seggen.json and ``unet/`` (Text2Mask) or ``controlnet/`` (Mask2Img), as
+diffusers saves them. Everything else, VAE and text encoders first of all, comes from the base.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mf_plugin
+from mf_plugin.errors import InputError
+from mf_plugin.lvis.io import write_json_atomic
+from mf_plugin.seggen.palette import Palette
+
+FILE = "seggen.json"
+FORMAT = 1
+WHATS = {"text2mask": "unet", "mask2img": "controlnet"}  # what it is -> the folder of its weights
+KINDS = ("instance", "semantic", "panoptic")
+_PACKAGE = Path(mf_plugin.__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The settings that a model's weights belong to.
+
+    Attributes:
+        what: "text2mask" or "mask2img".
+        base: folder or hub id of the Stable Diffusion that it was trained on; a folder inside this
+            package is written relative to it.
+        revision: branch, tag or commit of a hub base.
+        base_sha256: of the base's weights that the model is used with (`base.hash_base`).
+        palette: colours of the maps.
+        kind: "instance", "semantic" or "panoptic".
+        size: (height, width) in pixels that it was trained at.
+        template: caption of the training, with ``{caption}``.
+        captions: where these came from: "composed", "coco" or "blip2".
+        training: how the weights came to be: config, steps, data, versions.
+    """
+
+    what: str
+    base: str
+    base_sha256: str
+    palette: Palette
+    kind: str
+    size: tuple[int, int]
+    revision: str | None = None
+    template: str = "{caption}"
+    captions: str = "composed"
+    training: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.what not in WHATS:
+            raise InputError(f"what is {self.what!r}; expected {' or '.join(WHATS)}")
+        if self.kind not in KINDS:
+            raise InputError(f"kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
+        if self.template.count("{caption}") != 1:
+            raise InputError(f"template is {self.template!r}; expected {{caption}} in it, once")
+
+    def fill(self, caption: str) -> str:
+        """The template with a caption; the empty caption stays empty."""
+        return self.template.replace("{caption}", caption) if caption else ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "what": self.what,
+            "base": self.base,
+            "revision": self.revision,
+            "base_sha256": self.base_sha256,
+            "kind": self.kind,
+            "size": list(self.size),
+            "template": self.template,
+            "captions": self.captions,
+            "palette": self.palette.to_json(),
+            "training": dict(self.training),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelRecord:
+        """Read what `to_json` wrote; InputError where it is something else."""
+        try:
+            if data["format"] != FORMAT:
+                raise InputError(f"format is {data['format']!r}; expected {FORMAT}")
+            height, width = (int(side) for side in data["size"])
+            return cls(
+                what=str(data["what"]),
+                base=str(data["base"]),
+                revision=data["revision"],
+                base_sha256=str(data["base_sha256"]),
+                palette=Palette.from_json(data["palette"]),
+                kind=str(data["kind"]),
+                size=(height, width),
+                template=str(data["template"]),
+                captions=str(data["captions"]),
+                training=dict(data["training"]),
+            )
+        except KeyError as error:
+            raise InputError(f"the key {error} is missing") from None
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"a value has the wrong type ({error})") from None
+
+    def differences(self, other: ModelRecord) -> list[str]:
+        """How another model's settings differ, as ``name: theirs; expected ours``; no entry where
+        nothing does that a model's weights depend on."""
+        found = [
+            f"{name} {getattr(other, name)!r}; expected {getattr(self, name)!r}"
+            for name in ("what", "kind", "base_sha256", "template")
+            if getattr(other, name) != getattr(self, name)
+        ]
+        try:
+            self.palette.check_same(other.palette)
+        except InputError as error:
+            found.append(str(error))
+        return found
+
+
+def write_record(folder: Path, record: ModelRecord) -> None:
+    """Write ``seggen.json`` into a model's folder."""
+    write_json_atomic(folder / FILE, record.to_json(), indent=1)
+
+
+def read_record(folder: str | Path, what: str | None = None) -> ModelRecord:
+    """Read a model's ``seggen.json``.
+
+    Args:
+        folder: of the model.
+        what: the model that is expected; None takes either.
+
+    Raises:
+        InputError: there is none, it is damaged, or it is the other model's.
+    """
+    path = Path(folder) / FILE
+    try:
+        record = ModelRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError:
+        raise InputError(f"SegGen model {folder}: expected a folder with a {FILE}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid json (truncated?): {error}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if what is not None and record.what != what:
+        raise InputError(f"SegGen model {folder} is a {record.what}; expected a {what}")
+    return record
+
+
+def write_base(base: str | Path) -> str:
+    """How a base stands in a record: hub ids as they are, folders resolved, those inside this
+    package relative to it."""
+    if not Path(base).is_dir():
+        return str(base)
+    resolved = Path(base).resolve()
+    if resolved.is_relative_to(_PACKAGE):
+        return (Path(_PACKAGE.name) / resolved.relative_to(_PACKAGE)).as_posix()
+    return resolved.as_posix()
+
+
+def find_base(base: str) -> str:
+    """Of a record's base: the folder, or the hub id."""
+    inside = _PACKAGE.parent / base
+    bundled = base.startswith(f"{_PACKAGE.name}/") and inside.is_dir()
+    return inside.as_posix() if bundled else base

@@ -1,0 +1,160 @@
+"""The numbers of one SegGen run: MaskSyn or ImgSyn (arXiv 2311.03355, section 3.4).
+
+MaskSyn paints a new colour map for the caption of a real image (Text2Mask) and a new image over it
+(Mask2Img); ImgSyn paints a new image over the real image's own masks. A config file defines
+``config = SegGenConfig(...)`` and serves wherever MosaicFusion's does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mf_plugin.errors import InputError
+from mf_plugin.generation.config import DTYPES
+from mf_plugin.generation.generator import GeneratorConfig, UntilConfig
+from mf_plugin.seggen.colormap import KINDS
+from mf_plugin.seggen.fitting import CROP, FITS
+from mf_plugin.seggen.gates import GateConfig
+from mf_plugin.seggen.sources import SourceConfig
+
+if TYPE_CHECKING:
+    from mf_plugin.seggen.plan import SegGenPlan
+
+MASKSYN, IMGSYN = SYSTEMS = ("masksyn", "imgsyn")
+COMPOSED, COCO, BLIP2 = CAPTIONS = ("composed", "coco", "blip2")
+REJECT_POLICIES = ("region", "erase", "image")
+
+
+@dataclass(frozen=True)
+class SegGenConfig(GeneratorConfig):
+    """Everything that decides what a dataset folder of SegGen contains.
+
+    Args:
+        system: "masksyn" or "imgsyn".
+        source: the real data set whose captions (MaskSyn) or masks (ImgSyn) are used. Its
+            categories are the vocabulary of what is written.
+        mask2img, text2mask: folders of the trained models; ImgSyn needs no Text2Mask.
+        size: (height, width) of the generated images in pixels.
+        kind: of the colour maps: "instance", "semantic" or "panoptic", as the models were trained.
+        captions: "composed" of the annotated categories, "coco" from a json in COCO's form, or
+            "blip2", said of the real image by a BLIP-2.
+        captions_file: of "coco"; of "blip2" the captions.json that a training has left in its work
+            folder. An image without a caption is no source.
+        captions_model: of "blip2" where there is no such file: folder or hub id.
+        copies: canvases of each source image (ADE20K in the paper: MaskSyn 10, ImgSyn 50).
+        main_categories: frequency groups ("r", "c", "f") or category names. Where given, canvases
+            start from source images that hold one of them, in turn for each category, instead of
+            from all; each category has ``images_per_category``. None: all source images.
+        images_per_category: canvases of each main category.
+        num_images: total number of canvases instead.
+        until: the canvases above are the first round; further rounds follow until each main
+            category has enough accepted objects. It needs main categories.
+        fit: how a real image comes to ``size``. "crop": scaled so that it covers the size, and cut
+            at a random place; "stretch": scaled to the size, whatever its proportions.
+        zoom: with "crop", up to how much larger than need be the image is scaled, at random.
+        mirror: with "crop", whether half of the parts are mirrored.
+        text2mask_steps, text2mask_guidance, mask2img_steps, mask2img_guidance: of the samplers
+            (paper: 200 and 40 steps).
+        control_scale: factor of what Mask2Img's ControlNet adds.
+        scheduler: name of a diffusers scheduler; None is the base's own.
+        gates: which segments become objects.
+        reject: what one rejected segment does. "region": it is painted nevertheless, and its
+            category is noted in ``not_exhaustive_category_ids``; "erase": it is taken out of the
+            colour map before the image is painted; "image": the canvas is dropped.
+        group_size: canvases that are painted in one batch.
+        dtype: of the models' weights as used: "fp32", "bf16" or "fp16".
+
+    Raises:
+        InputError: a number is out of its range; the message names the field and its value.
+    """
+
+    system: str
+    source: SourceConfig
+    mask2img: str | Path
+    size: tuple[int, int]
+    text2mask: str | Path | None = None
+    kind: str = "instance"
+    captions: str = COMPOSED
+    captions_file: str | Path | None = None
+    captions_model: str | Path | None = None
+    copies: int = 10
+    main_categories: tuple[str, ...] | None = None
+    images_per_category: int = 25
+    num_images: int | None = None
+    until: UntilConfig | None = None
+    fit: str = CROP
+    zoom: float = 1.0
+    mirror: bool = False
+    text2mask_steps: int = 200
+    text2mask_guidance: float = 7.5
+    mask2img_steps: int = 40
+    mask2img_guidance: float = 7.5
+    control_scale: float = 1.0
+    scheduler: str | None = None
+    gates: GateConfig = field(default_factory=GateConfig)
+    reject: str = "region"
+    group_size: int = 8
+    dtype: str = "fp32"
+    threads: int = 1
+    jpeg_quality: int = 95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("system", SYSTEMS),
+            ("kind", KINDS),
+            ("captions", CAPTIONS),
+            ("fit", FITS),
+            ("reject", REJECT_POLICIES),
+            ("dtype", DTYPES),
+        ):
+            self._expect(name, getattr(self, name) in allowed, f"one of {tuple(allowed)}")
+        counts = ("copies", "images_per_category", "group_size", "threads")
+        for name in (*counts, "text2mask_steps", "mask2img_steps"):
+            self._expect(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("text2mask_guidance", "mask2img_guidance"):
+            self._expect(name, getattr(self, name) >= 1, "at least 1, which is none")
+        self._expect("num_images", self.num_images is None or self.num_images >= 1, "at least 1")
+        self._expect("zoom", self.zoom >= 1, "at least 1")
+        self._expect("control_scale", self.control_scale > 0, "above 0")
+        self._expect("jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100")
+        self._expect("seed", self.seed >= 0, "0 or more")
+        sides = isinstance(self.size, tuple) and len(self.size) == 2
+        whole = sides and all(type(side) is int and side > 0 for side in self.size)
+        self._expect("size", whole, "(height, width) in whole pixels")
+        names = self.main_categories
+        given = isinstance(names, tuple) and bool(names) and all(isinstance(n, str) for n in names)
+        self._expect("main_categories", names is None or given, "a tuple of names, or None")
+        if self.until is not None:
+            self._expect("main_categories", names is not None, "some, which `until` counts")
+        if self.system == MASKSYN:
+            self._expect("text2mask", self.text2mask is not None, "the folder of a Text2Mask")
+        if self.captions == COCO:
+            given = self.captions_file is not None
+            self._expect("captions_file", given, "one where captions is 'coco'")
+        asked = self.captions == BLIP2 and self.captions_file is None
+        given = not asked or self.captions_model is not None
+        self._expect("captions_model", given, "one, or captions_file, where captions is 'blip2'")
+        if asked and self.source.images is None:
+            raise InputError("captions is 'blip2' and the source has no `images` to look at")
+
+    def make_plan(self) -> SegGenPlan:
+        from mf_plugin.seggen.plan import make_plan
+        from mf_plugin.seggen.sources import read_source
+
+        return make_plan(self, read_source(self.source))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        source = self.source
+        found = (
+            *(source.annotations, source.labels, source.classes, source.images),
+            *(self.text2mask, self.mask2img, self.captions_file, self.captions_model),
+        )
+        return tuple(str(path) for path in found if isinstance(path, (str, Path)))
+
+    def _expect(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise InputError(f"{name} is {getattr(self, name)!r}; expected {expected}")

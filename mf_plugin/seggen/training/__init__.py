@@ -1,0 +1,1 @@
+"""Training of Text2Mask and Mask2Img."""

@@ -1,0 +1,181 @@
+"""The numbers of one SegGen training: a frozen record, from a Python file.
+
+A config file is code: it defines ``config = SegGenTrainConfig(...)``. Defaults are the paper's
+(SegGen, arXiv 2311.03355: learning rate 1e-5, 30,000 iterations, 768 x 768 pixels) where it gives
+a number, and those of the trainers of Stable Diffusion where it does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mf_plugin.errors import InputError
+from mf_plugin.generation.config import load_config_file
+from mf_plugin.seggen.record import KINDS, WHATS, write_base
+from mf_plugin.seggen.sources import SourceConfig
+
+CAPTIONS = ("composed", "coco", "blip2")
+PRECISIONS = ("no", "fp16", "bf16")
+DTYPES = ("fp32", "fp16", "bf16")
+TRACKERS = (None, "tensorboard")
+_FREE = {  # may differ between a checkpoint and the run that goes on from it
+    "workers", "log_every", "checkpoint_every", "keep_checkpoints", "validate_every",
+    "validation_images", "validation_steps", "validation_guidance", "validation_control",
+    "tracker", "save_dtype",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SegGenTrainConfig:
+    """Everything that decides what a training leaves.
+
+    Args:
+        what: "text2mask" or "mask2img".
+        source: the real, labelled images.
+        base: diffusers folder or hub id of a Stable Diffusion 1.x, 2.x or SDXL.
+        revision: branch, tag or commit of a hub base.
+        start: folder of a trained model of the same kind to go on from; None starts from the base.
+        kind: of the colour maps: "instance", "semantic" or "panoptic".
+        palette_min_distance: what any two colours must keep; None is palette.py's default.
+        size: (height, width) of the pairs in pixels.
+        captions: "composed" from the segments, "coco": read from ``captions_file``, or "blip2":
+            made once by ``blip2_model`` and kept in the work folder.
+        template: around every caption, with ``{caption}``.
+        skip_incomplete: leave out images without a segment or caption, instead of an error.
+        zoom, mirror: random parts of the images (pairs.py).
+        min_area: pixels of a segment below which it is neither drawn nor named.
+        cache_variants: random parts of each image whose latents are computed once; 0 computes
+            them anew at each step. For small sets: all latents stand in memory.
+        workers: processes that load images, each.
+        steps: of the optimiser.
+        batch_size: of a process and one pass; ``accumulate`` passes make a step.
+        lr, warmup, decay: AdamW's rate climbs over ``warmup`` steps, and falls linearly to zero
+            over the last ``decay`` of all steps (0: never).
+        ema: decay of the averaged weights, which are what is saved.
+        empty_caption: share of pairs whose caption is left out, for classifier-free guidance.
+        min_snr: gamma of min-SNR weights (Hang et al. 2023); None: all times weigh the same.
+        precision: of the passes: "no" (fp32), "fp16" or "bf16". Trained weights are fp32.
+        gradient_checkpointing: less memory, more time.
+        conditioning_channels: of Mask2Img's layers that read the colour map (mask2img.py).
+        validate_every: steps between sheets of samples; 0 makes none. ``validation_*`` are theirs.
+        checkpoint_every: steps between checkpoints, of which the last ``keep_checkpoints`` stay.
+        tracker: "tensorboard" or None; work_dir/log.jsonl is always written.
+        save_dtype: of the weights as saved.
+        seed: of everything random.
+
+    Raises:
+        InputError: a number is out of its range; the message names the field and its value.
+    """
+
+    what: str
+    source: SourceConfig
+    base: str | Path
+    revision: str | None = None
+    start: str | Path | None = None
+    kind: str = "instance"
+    palette_min_distance: float | None = None
+    size: tuple[int, int] = (768, 768)
+    captions: str = "composed"
+    captions_file: str | Path | None = None
+    blip2_model: str | Path | None = None
+    template: str = "{caption}"
+    skip_incomplete: bool = False
+    zoom: float = 1.0
+    mirror: bool = False
+    min_area: int = 30
+    cache_variants: int = 0
+    workers: int = 0
+    steps: int = 30_000
+    batch_size: int = 4
+    accumulate: int = 1
+    lr: float = 1e-5
+    warmup: int = 0
+    decay: float = 0.0
+    weight_decay: float = 1e-2
+    max_grad_norm: float = 1.0
+    ema: float = 0.9999
+    empty_caption: float = 0.1
+    min_snr: float | None = None
+    precision: str = "no"
+    gradient_checkpointing: bool = False
+    conditioning_channels: tuple[int, ...] | None = None
+    log_every: int = 50
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    validate_every: int = 0
+    validation_images: int = 4
+    validation_steps: int = 50
+    validation_guidance: float = 7.5
+    validation_control: float = 1.0
+    tracker: str | None = None
+    save_dtype: str = "fp16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _expect(self, "what", self.what in WHATS, f"one of {tuple(WHATS)}")
+        _expect(self, "kind", self.kind in KINDS, f"one of {KINDS}")
+        _expect(self, "captions", self.captions in CAPTIONS, f"one of {CAPTIONS}")
+        _expect(self, "precision", self.precision in PRECISIONS, f"one of {PRECISIONS}")
+        _expect(self, "save_dtype", self.save_dtype in DTYPES, f"one of {DTYPES}")
+        _expect(self, "tracker", self.tracker in TRACKERS, f"one of {TRACKERS}")
+        _expect(self, "template", self.template.count("{caption}") == 1, "{caption} in it, once")
+        file = self.captions != "coco" or self.captions_file is not None
+        _expect(self, "captions_file", file, "a captions json, since captions are 'coco'")
+        model = self.captions != "blip2" or self.blip2_model is not None
+        _expect(self, "blip2_model", model, "a model, since captions are 'blip2'")
+        for name in (
+            "steps", "batch_size", "accumulate", "log_every", "checkpoint_every",
+            "keep_checkpoints", "validation_images", "validation_steps", "min_area", "zoom",
+        ):  # fmt: skip
+            _expect(self, name, getattr(self, name) >= 1, "at least 1")
+        for name in (
+            "cache_variants", "workers", "warmup", "weight_decay", "validate_every", "seed",
+        ):  # fmt: skip
+            _expect(self, name, getattr(self, name) >= 0, "0 or more")
+        for name in ("empty_caption", "decay"):
+            _expect(self, name, 0 <= getattr(self, name) <= 1, "0 to 1")
+        _expect(self, "ema", 0 <= self.ema < 1, "0 to below 1")
+        for name in ("lr", "max_grad_norm"):
+            _expect(self, name, getattr(self, name) > 0, "more than 0")
+        _expect(self, "min_snr", self.min_snr is None or self.min_snr > 0, "more than 0, or None")
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values; paths inside this package are written relative to it."""
+        values = {**dataclasses.asdict(self), "base": write_base(self.base)}
+        found: dict[str, Any] = json.loads(json.dumps(values, default=_text_of_path))
+        return found
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Fields in which another config's `to_json` would lead to other weights."""
+        ours = self.to_json()
+        return [
+            f"{name} {other.get(name)!r}; expected {ours[name]!r}"
+            for name in ours
+            if name not in _FREE and other.get(name) != ours[name]
+        ]
+
+    def learning_rate(self, step: int) -> float:
+        """Of the step with this number, from 0."""
+        climb = (step + 1) / self.warmup if self.warmup else 1.0
+        fall = (self.steps - step) / (self.decay * self.steps) if self.decay else 1.0
+        return self.lr * min(1.0, climb, fall)
+
+
+def load_train_config(path: str | Path) -> SegGenTrainConfig:
+    """Run a config file and return its ``config``; see `load_config_file`."""
+    return load_config_file(path, SegGenTrainConfig)
+
+
+def _expect(config: SegGenTrainConfig, name: str, holds: bool, expected: str) -> None:
+    if not holds:
+        raise InputError(f"{name} is {getattr(config, name)!r}; expected {expected}")
+
+
+def _text_of_path(value: object) -> str:
+    if not isinstance(value, Path):
+        raise TypeError(f"a config holds {type(value).__name__}; expected numbers, text and paths")
+    return value.as_posix()

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mf_plugin.errors import InputError
+from mf_plugin.evaluation.colormap_quality import measure_round_trip, read_segments
+from mf_plugin.evaluation.valid_instances import load_dataset
+from mf_plugin.lvis.minilvis import build_split
+from mf_plugin.seggen.calibration import calibrate_palette, load_autoencoder, reconstruct_with
+from mf_plugin.seggen.palette import make_palette
+
+TINY = Path(__file__).parents[2] / "mf_plugin/assets/tiny_sd"
+
+
+def erase_right_half(images):
+    images = images.copy()
+    images[:, :, images.shape[2] // 2 :] = 0
+    return images
+
+
+def test_counts_instances_of_sixteen_pixels(lvis):
+    objects = [(1, 1, [0, 0, 16, 16]), (1, 2, [100, 0, 30, 30]), (1, 2, [0, 100, 40, 15])]
+    dataset = load_dataset(lvis.ground_truth([((), ())], "rcf", objects))
+    palette = make_palette([1, 2, 3])
+    (segments,) = read_segments(dataset, palette)
+    assert [(c, int(m.sum())) for c, m in segments] == [(1, 256), (2, 900), (2, 600)]
+    for scale in (1, 2):
+        found = measure_round_trip([segments], palette, lambda images: images, scale=scale)
+        assert (found["kept"], found["instances"], found["extra"]) == (2, 2, 0)
+    found = measure_round_trip([segments], palette, erase_right_half)
+    assert (found["kept"], found["instances"], found["segments"]) == (1, 2, 2)
+    assert found["share"] == 0.5
+    (some,) = read_segments(dataset, make_palette([1]))
+    assert [c for c, _ in some] == [1]
+    with pytest.raises(InputError, match="no instance of 16 x 16 pixels"):
+        measure_round_trip([segments[2:]], palette, lambda images: images)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("preset, count", [("demo", 30), ("all", 133)])
+def test_masks_survive_the_bundled_autoencoder(tmp_path, preset, count):
+    pytest.importorskip("diffusers")
+    dataset = load_dataset(build_split(tmp_path / "data", "train", preset, num_images=300))
+    ids = [category["id"] for category in dataset.data["categories"]]
+    chosen = np.random.default_rng(0).choice(ids, count, replace=False).tolist()
+    reconstruct = reconstruct_with(load_autoencoder(str(TINY)))
+    palette = calibrate_palette(make_palette(chosen), reconstruct)
+    images = list(read_segments(dataset, palette))[:60]
+    assert measure_round_trip(images, palette, reconstruct, scale=2)["share"] >= 0.95
+    assert measure_round_trip(images, palette, reconstruct)["share"] >= 0.85

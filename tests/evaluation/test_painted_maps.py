@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mf_plugin.errors import InputError
+from mf_plugin.evaluation.painted_maps import compose_captions, read_masksyn, sample_maps
+from mf_plugin.evaluation.valid_instances import load_dataset
+from mf_plugin.seggen.colormap import encode
+from mf_plugin.seggen.palette import make_palette
+from mf_plugin.vocabulary import Vocabulary
+
+CATEGORIES = [{"id": 1, "name": "dog"}, {"id": 2, "name": "violin"}, {"id": 5, "name": "crab"}]
+LINES = [
+    dict(index=0, caption="a dog and a violin", category_ids=[1, 5, 2],
+         reasons=["", "not_in_caption", "missing"]),
+    dict(index=1, caption="", category_ids=[], reasons=[]),
+    dict(index=2, caption="two crabs", category_ids=[5, 5], reasons=["", "too_small"]),
+]  # fmt: skip
+
+
+def write_folder(folder, lines):
+    (folder / "annotations.json").write_text(json.dumps({"categories": CATEGORIES}))
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_reads_all_segments_of_a_masksyn_folder(tmp_path):
+    maps = read_masksyn(write_folder(tmp_path, LINES))
+    assert maps.captions == ("a dog and a violin", "two crabs")
+    assert maps.named == ((1, 2), (5, 5))
+    assert maps.painted == ((1, 5), (5, 5))
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        ([dict(index=3, prompts=[])], "line 3 has no caption with category_ids and reasons"),
+        ([LINES[1]], "has no captions"),
+        ([{**LINES[0], "caption": "a cat"}], "'a cat' names no known category"),
+    ],
+)
+def test_other_folders(tmp_path, lines, message):
+    with pytest.raises(InputError, match=message):
+        read_masksyn(write_folder(tmp_path, lines))
+
+
+def test_captions_name_the_largest_category_first(lvis):
+    objects = [(2, 1, [0, 0, 9, 9]), (2, 3, [0, 0, 50, 50]), (2, 1, [20, 0, 9, 9])]
+    truth = lvis.ground_truth([((), ())] * 3, "rcf", [*objects, (3, 2, [0, 0, 9, 9])])
+    dataset = load_dataset(truth)
+    assert compose_captions(dataset, 2) == ["a thing 3 and two thing 1s", "a thing 2"]
+    with pytest.raises(InputError, match="2 images with objects, expected 3"):
+        compose_captions(dataset, 3)
+
+
+class Painter:
+    """Paints the first category of a caption only: what a poor Text2Mask would."""
+
+    kind, reach = "instance", 5
+    reading_palette = make_palette([1, 2, 5])
+
+    def __call__(self, captions, *, seeds, steps, guidance):
+        self.seeds = [*getattr(self, "seeds", []), *seeds]
+        masks = np.zeros((2, 64, 64), dtype=bool)
+        masks[0, 4:24, 4:24] = masks[1, 30:50, 30:50] = True
+        first = {"dog": 1, "violin": 2, "crab": 5}
+        maps = []
+        for caption in captions:
+            category_id = next(i for name, i in first.items() if name in caption)
+            drawn = [(category_id, mask) for mask in masks]
+            maps.append(encode(drawn, (64, 64), self.reading_palette, "instance"))
+        return np.stack(maps)
+
+
+def test_samples_and_reads_maps():
+    vocabulary, painter = Vocabulary.from_categories(CATEGORIES), Painter()
+    captions = ["a dog and a crab", "two violins", "a crab"]
+    maps = sample_maps(painter, captions, vocabulary, seed=7, batch_size=2)
+    assert maps.named == ((1, 5), (2, 2), (5,))
+    assert maps.painted == ((1, 1), (2, 2), (5, 5))
+    assert painter.seeds == [7, 8, 9]
+    with pytest.raises(InputError, match="'a cat' names no known category"):
+        sample_maps(painter, ["a cat"], vocabulary)

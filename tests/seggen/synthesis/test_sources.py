@@ -1,0 +1,140 @@
+"""Real data sets of three formats, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as mask_api
+
+from mf_plugin.errors import InputError
+from mf_plugin.generation.panoptic import encode_panoptic
+from mf_plugin.seggen.sources import SourceConfig, read_source
+
+CATEGORIES = [{"id": 1, "name": "dog", "isthing": 1}, {"id": 4, "name": "sky", "isthing": 0}]
+
+
+def square(top: int, left: int, side: int) -> np.ndarray:
+    mask = np.zeros((6, 8), bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def write_json(path: Path, annotations: list, **image: object) -> Path:
+    entry = {"id": 3, "file_name": "a.jpg", "height": 6, "width": 8, **image}
+    data = {"images": [entry], "annotations": annotations, "categories": CATEGORIES}
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_instances_as_polygons_and_rle_without_crowds(tmp_path):
+    rle = mask_api.encode(np.asfortranarray(square(2, 2, 3).astype(np.uint8)))
+    rle["counts"] = rle["counts"].decode()
+    counts = {"size": [6, 8], "counts": [0, 6, 42]}  # the first column
+    annotations = [
+        {"image_id": 3, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 2, 0, 2]]},
+        {"image_id": 3, "category_id": 4, "segmentation": rle},
+        {"image_id": 3, "category_id": 4, "segmentation": counts},
+        {"image_id": 3, "category_id": 1, "segmentation": counts, "iscrowd": 1},
+    ]
+    path = write_json(tmp_path / "a.json", annotations, not_exhaustive_category_ids=[4])
+    source = read_source(SourceConfig("instance", annotations=path))
+    assert source.categories(3) == (1, 4, 4) and source.not_exhaustive(3) == (1, 4)
+    one, two, three = source.segments(3)
+    assert one[1].sum() == 8 and one[1][:2, :4].all()
+    assert (two[1] == square(2, 2, 3)).all() and three[1][:, 0].all() and three[1].sum() == 6
+    assert source.things == {1, 4} and len(source.fingerprint()) == 64
+    with pytest.raises(InputError, match="no folder of images: give `images`"):
+        source.read_image(3)
+
+
+def test_images_are_found_by_file_name_or_url_and_have_the_labels_size(tmp_path):
+    (tmp_path / "train").mkdir()
+    Image.new("RGB", (8, 6), (1, 2, 3)).save(tmp_path / "train/a.png")
+    path = write_json(tmp_path / "a.json", [], file_name=None, coco_url="http://x/train/a.png")
+    source = read_source(SourceConfig("instance", images=tmp_path, annotations=path))
+    assert source.read_image(3).tolist()[0][0] == [1, 2, 3]
+    Image.new("RGB", (9, 6)).save(tmp_path / "train/a.png")
+    with pytest.raises(InputError, match=r"is \(6, 9\) \(height, width\); its labels are \(6, 8\)"):
+        source.read_image(3)
+    (tmp_path / "train/a.png").unlink()
+    with pytest.raises(InputError, match=r"train/a.png \(id 3\) is missing on disk"):
+        source.check_images([3])
+
+
+def write_labels(folder: Path, labels: np.ndarray) -> SourceConfig:
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    Image.new("RGB", (8, 6)).save(folder / "images/b.jpg")
+    Image.fromarray(labels).save(folder / "labels/b.png")
+    (folder / "classes.txt").write_text("wall\nsky\n\n")
+    return SourceConfig(
+        "semantic",
+        images=folder / "images",
+        labels=folder / "labels",
+        classes=folder / "classes.txt",
+    )
+
+
+def test_label_maps(tmp_path):
+    labels = np.zeros((6, 8), np.uint8)
+    labels[:2], labels[2:3], labels[5] = 2, 1, 255
+    source = read_source(write_labels(tmp_path, labels))
+    assert [c.name for c in source.vocabulary] == ["wall", "sky"] and source.things == set()
+    assert source.by_id[1].file_name == "b.jpg" and source.by_id[1].size == (6, 8)
+    assert source.categories(1) == (1, 2)
+    assert [(id_, int(mask.sum())) for id_, mask in source.segments(1)] == [(1, 8), (2, 16)]
+    first = source.fingerprint()
+    Image.fromarray(labels[::-1].copy()).save(tmp_path / "labels/b.png")
+    assert source.fingerprint() != first
+
+
+def test_label_maps_that_do_not_fit(tmp_path):
+    config = write_labels(tmp_path, np.full((6, 8), 3, np.uint8))
+    with pytest.raises(InputError, match="has value 3; expected 0 to 2"):
+        read_source(config).segments(1)
+    (tmp_path / "images/b.jpg").unlink()
+    with pytest.raises(InputError, match="has no image in"):
+        read_source(config)
+    (tmp_path / "labels/b.png").unlink()
+    with pytest.raises(InputError, match="holds no PNG"):
+        read_source(config)
+
+
+def test_panoptic_segments(tmp_path):
+    pixels, infos = encode_panoptic([(1, square(0, 0, 2)), (4, square(2, 2, 4))], (6, 8))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    crowd = {"id": 900, "category_id": 1, "iscrowd": 1}
+    entry = {"image_id": 3, "file_name": "a.png", "segments_info": [*infos, crowd]}
+    path = write_json(tmp_path / "p.json", [entry])
+    source = read_source(SourceConfig("panoptic", annotations=path, labels=tmp_path))
+    assert source.things == {1} and source.categories(3) == (1, 4)
+    assert source.not_exhaustive(3) == (1,)
+    assert [(id_, int(mask.sum())) for id_, mask in source.segments(3)] == [(1, 4), (4, 16)]
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (dict(format="yolo"), "source format is 'yolo'"),
+        (dict(format="instance"), "'instance': annotations is missing"),
+        (dict(format="semantic", labels="x", images="y"), "'semantic': classes is missing"),
+        (dict(format="panoptic", annotations="x"), "'panoptic': labels is missing"),
+    ],
+)
+def test_a_source_that_lacks_something(settings, message):
+    with pytest.raises(InputError, match=message):
+        SourceConfig(**settings)
+
+
+def test_annotations_that_do_not_fit(tmp_path):
+    path = write_json(tmp_path / "a.json", [{"id": 7, "image_id": 3, "category_id": 9}])
+    with pytest.raises(InputError, match="annotation 7 has the unknown category id 9"):
+        read_source(SourceConfig("instance", annotations=path))
+    with pytest.raises(InputError, match="without segments_info"):
+        read_source(SourceConfig("panoptic", annotations=path, labels=tmp_path))
+    with pytest.raises(InputError, match="is not a file"):
+        read_source(SourceConfig("instance", annotations=tmp_path / "no.json"))

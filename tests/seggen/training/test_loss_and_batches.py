@@ -1,0 +1,135 @@
+"""What one step learns from, and the error that it makes smaller."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mf_plugin.errors import InputError
+from mf_plugin.seggen.pairs import SegGenPairs
+from mf_plugin.seggen.record import ModelRecord
+from mf_plugin.seggen.training.samples import Sample, draw_variant
+
+torch = pytest.importorskip("torch")
+diffusers = pytest.importorskip("diffusers")
+from mf_plugin.mosaic.components import load_components  # noqa: E402
+from mf_plugin.seggen.mask2img import build_controlnet  # noqa: E402
+from mf_plugin.seggen.training.batches import CachedBatches, FreshBatches  # noqa: E402
+from mf_plugin.seggen.training.loss import DenoisingLoss, predict  # noqa: E402
+
+
+def record_of(what: str, palette, template: str = "{caption}") -> ModelRecord:
+    return ModelRecord(what, "a/b", "0" * 64, palette, "instance", (16, 24), template=template)
+
+
+@pytest.fixture()
+def pairs(source, palette):
+    return SegGenPairs(source, palette, "instance", (16, 24), zoom=2.0, min_area=4)
+
+
+def samples_of(pairs, cached: bool) -> list[Sample]:
+    rows = [(0, 1, False, 0.1), (3, 0, True, 0.9), (2, 1, False, 0.5)]
+    return [
+        Sample(i, v, None if cached else draw_variant(pairs, 7, i, v), empty, time, 11 + i)
+        for i, v, empty, time in rows
+    ]
+
+
+@pytest.mark.parametrize("what", ["text2mask", "mask2img"])
+@pytest.mark.parametrize("folder", ["tiny_sd_folder", "tiny_sdxl_folder"])
+def test_a_cache_gives_what_the_frozen_parts_give_at_each_pass(
+    request, pairs, palette, folder, what
+):
+    base, record = load_components(request.getfixturevalue(folder)), record_of(what, palette)
+    fresh = FreshBatches(base, record)(samples_of(pairs, cached=False))
+    cached = CachedBatches(base, record, pairs, 2, 7)(samples_of(pairs, cached=True))
+    for field in dataclasses.fields(fresh):
+        a, b = getattr(fresh, field.name), getattr(cached, field.name)
+        assert (a is None) == (b is None), field.name
+        assert a is None or torch.allclose(a, b, atol=1e-5), field.name
+    assert fresh.times.tolist() == [100, 900, 500]
+    assert (fresh.condition is None) == (what == "text2mask")
+    assert (fresh.sizes is None) == (folder == "tiny_sd_folder")
+
+
+def test_latents_are_what_the_vae_makes_of_the_colour_map_or_of_the_image(
+    tiny_sd_folder, pairs, palette
+):
+    base, samples = load_components(tiny_sd_folder), samples_of(pairs, cached=False)
+    shown = {"text2mask": "colormap", "mask2img": "image"}
+    for what, name in shown.items():
+        batch = FreshBatches(base, record_of(what, palette))(samples)
+        pixels = np.stack([getattr(sample.pair, name) for sample in samples])
+        pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with torch.no_grad():
+            expected = base.vae.encode(pixels).latent_dist.mode() * base.vae.config.scaling_factor
+        assert torch.allclose(batch.latents, expected, atol=1e-5)
+    maps = np.stack([sample.pair.colormap for sample in samples])
+    assert (batch.condition.permute(0, 2, 3, 1).numpy() == maps.astype(np.float32) / 255).all()
+
+
+def test_texts_have_the_template_and_noise_its_seed(tiny_sd_folder, pairs, palette):
+    base, samples = load_components(tiny_sd_folder), samples_of(pairs, cached=False)
+    batch = FreshBatches(base, record_of("text2mask", palette, "map of {caption}"))(samples)
+    said = [f"map of {samples[0].pair.caption}", "", f"map of {samples[2].pair.caption}"]
+    with torch.no_grad():
+        expected = base.encode_prompt(said, "cpu", 1, False)[0]
+    assert torch.allclose(batch.context, expected, atol=1e-5)
+    noise = torch.randn(batch.latents.shape[1:], generator=torch.Generator().manual_seed(14))
+    assert (batch.noise[1] == noise).all()
+
+
+def test_sdxl_is_told_the_original_size_and_the_corner(tiny_sdxl_folder, pairs, palette):
+    base, samples = load_components(tiny_sdxl_folder), samples_of(pairs, cached=False)
+    batch = FreshBatches(base, record_of("text2mask", palette))(samples)
+    corner = samples[0].pair.corner
+    assert batch.sizes[0].tolist() == [32, 40, *corner, 16, 24]
+    assert batch.pooled.shape == (3, 20) and (batch.pooled[1] == 0).all()  # the empty caption
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_the_error_is_that_of_what_the_base_predicts(tiny_sd_folder, pairs, palette, kind):
+    base = load_components(tiny_sd_folder)
+    base.scheduler.register_to_config(prediction_type=kind)
+    batch = FreshBatches(base, record_of("text2mask", palette))(samples_of(pairs, cached=False))
+    signal = base.scheduler.alphas_cumprod[batch.times].view(-1, 1, 1, 1)
+    noisy = signal.sqrt() * batch.latents + (1 - signal).sqrt() * batch.noise
+    target = {
+        "epsilon": batch.noise,
+        "v_prediction": signal.sqrt() * batch.noise - (1 - signal).sqrt() * batch.latents,
+    }[kind]
+    with torch.no_grad():
+        predicted = base.unet(noisy, batch.times, batch.context).sample
+        found = DenoisingLoss(base.scheduler)(base.unet, None, batch)
+    errors = (predicted - target).square().mean((1, 2, 3))
+    assert float(found) == pytest.approx(float(errors.mean()), rel=1e-4)
+    snr = (signal / (1 - signal)).flatten()
+    weights = snr.clamp(max=5.0) / (snr if kind == "epsilon" else snr + 1)
+    with torch.no_grad():
+        weighted = DenoisingLoss(base.scheduler, min_snr=5.0)(base.unet, None, batch)
+    assert float(weighted) == pytest.approx(float((errors * weights).mean()), rel=1e-4)
+
+
+def test_a_base_that_predicts_the_sample_is_refused(tiny_sd_folder):
+    base = load_components(tiny_sd_folder)
+    base.scheduler.register_to_config(prediction_type="sample")
+    with pytest.raises(InputError, match="predicts 'sample'"):
+        DenoisingLoss(base.scheduler)
+
+
+def test_gradients_reach_the_controlnet_through_the_frozen_unet(tiny_sdxl_folder, pairs, palette):
+    base = load_components(tiny_sdxl_folder)
+    base.unet.requires_grad_(False)
+    controlnet = build_controlnet(base)
+    batch = FreshBatches(base, record_of("mask2img", palette))(samples_of(pairs, cached=False))
+    loss = DenoisingLoss(base.scheduler)(controlnet, base.unet, batch)
+    loss.backward()
+    assert float(controlnet.controlnet_mid_block.weight.grad.abs().max()) > 0
+    assert all(parameter.grad is None for parameter in base.unet.parameters())
+    with torch.no_grad():  # a new ControlNet adds nothing
+        noisy = torch.randn_like(batch.latents)
+        plain = dataclasses.replace(batch, condition=None)
+        with_it = predict(controlnet, base.unet, noisy, batch)
+        assert torch.allclose(with_it, predict(base.unet, None, noisy, plain), atol=1e-5)

@@ -1,0 +1,57 @@
+"""Drop or mark the instances of a synthetic dataset that a detector does not see in its images.
+
+    python tools/filter_consistency.py --dataset work_dirs/imgsyn --out work_dirs/imgsyn_agreed \
+        --results work_dirs/real_on_imgsyn/results.segm.json
+
+The results are a detector's on the dataset's images (docs/seggen.md says how they are made). It has
+to be one that has seen real training images alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from mf_plugin import cli
+from mf_plugin.evaluation.consistency import MATCHES, ConsistencyConfig, filter_consistency
+
+logger = logging.getLogger("filter_consistency")
+
+
+def main() -> None:
+    defaults = ConsistencyConfig()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--results", required=True, type=Path, metavar="RESULTS.json")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder")
+    parser.add_argument("--min-iou", type=float, default=defaults.min_iou, metavar="X")
+    parser.add_argument(
+        "--min-score", type=float, default=defaults.min_score, help="from which detections count"
+    )
+    parser.add_argument(
+        "--match",
+        choices=MATCHES,
+        default=defaults.match,
+        help="mask: a detection of any category agrees; category: it has to name the instance's",
+    )
+    parser.add_argument("--mark", action="store_true", help="keep what disagrees, and mark it")
+    args = parser.parse_args()
+    config = ConsistencyConfig(args.min_iou, args.min_score, args.match, args.mark)
+    out = filter_consistency(args.dataset, args.results, args.out, config)
+    dataset = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
+    logger.info(
+        "%d of %d instances disagree; %d annotations in %d images are left in %s",
+        dataset["derived"]["inconsistent"],
+        dataset["derived"]["from"]["counts"]["annotations"],
+        dataset["counts"]["annotations"],
+        dataset["counts"]["images"],
+        out / "gallery.html",
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
