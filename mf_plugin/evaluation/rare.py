@@ -23,6 +23,7 @@ import numpy as np
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.detections import IOU_TYPES, Results, Scope, read_results
 from mf_plugin.evaluation.training_counts import TrainingCounts, count_training
+from mf_plugin.evaluation.truth_checks import FEDERATED_KEYS, check_ground_truth
 from mf_plugin.extras import require
 from mf_plugin.lvis.io import read_lvis
 
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 METRICS += ("AR", "ARs", "ARm", "ARl")
-FEDERATED_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")
 GROUPS = ("r", "c", "f")
 RARE_MAX_IMAGES, COMMON_MAX_IMAGES = 10, 100  # LVIS: rare in 1-10 images, common in 11-100
 
@@ -72,8 +72,8 @@ class GroundTruth:
         annotations = self.data["annotations"]
         rows = [row[a["image_id"]] for a in annotations]
         verified[rows, [place[a["category_id"]] for a in annotations]] = True
-        sizes = np.array([[i["height"], i["width"]] for i in images]).reshape(-1, 2)
-        return Scope(self.name, image_ids, category_ids, sizes, verified)
+        sizes = np.array([[i["height"], i["width"]] for i in images], dtype=np.int64)
+        return Scope(self.name, image_ids, category_ids, sizes.reshape(-1, 2), verified)
 
 
 def load_ground_truth(
@@ -93,7 +93,7 @@ def load_ground_truth(
     if isinstance(source, GroundTruth):
         return source
     name, data = _read(source, "ground truth")
-    _check_ground_truth(name, data)
+    check_ground_truth(name, data)
     categories = [dict(c) for c in data["categories"]]
     without = [c for c in categories if c.get("frequency") not in GROUPS]
     group_source = f"frequency of {name}" if len(without) < len(categories) else None
@@ -245,32 +245,6 @@ def _annotated_in_full(data: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for image in data["images"]
     ]
-
-
-def _check_ground_truth(name: str, data: Mapping[str, Any]) -> None:
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(data.get(key), list):
-            raise InputError(f"{name}: no list {key!r}, expected an LVIS ground truth")
-    federated = [key for key in FEDERATED_KEYS if any(key in i for i in data["images"])]
-    expected = "LVIS's federated format" if federated else "LVIS's format or COCO's"
-    for index, image in enumerate(data["images"]):
-        for key in ("id", "width", "height", *(FEDERATED_KEYS if federated else ())):
-            if key not in image:
-                raise InputError(f"{name}: image {index} lacks {key!r}, expected {expected}")
-    images = {i["id"] for i in data["images"]}
-    categories = {c["id"] for c in data["categories"]}
-    for index, annotation in enumerate(data["annotations"]):
-        for key in ("id", "image_id", "category_id", "bbox", "area", "segmentation"):
-            if key not in annotation:
-                raise InputError(f"{name}: annotation {index} lacks {key!r}")
-        if annotation["image_id"] not in images:
-            raise InputError(
-                f"{name}: annotation {index}: unknown image_id {annotation['image_id']}"
-            )
-        if annotation["category_id"] not in categories:
-            raise InputError(
-                f"{name}: annotation {index}: unknown category_id {annotation['category_id']}"
-            )
 
 
 def _percent(value: float) -> float | None:

@@ -88,6 +88,8 @@ def load_dataset(source: str | Path | Mapping[str, Any]) -> GroundTruth:
     dataset = load_ground_truth(source)
     if not dataset.data["annotations"]:
         raise InputError(f"{dataset.name} has no instances: expected some to judge")
+    if any(annotation["segmentation"] == [] for annotation in dataset.data["annotations"]):
+        raise InputError(f"{dataset.name} has instances without a mask: expected one of each")
     return dataset
 
 
@@ -101,6 +103,7 @@ def load_detections(source: str | Path | Sequence[Mapping], dataset: GroundTruth
     results = read_results(source, replace(dataset.scope, verified=everywhere))
     if results.masks is None:
         raise InputError(f"{results.name}: detections without masks, expected a judge with masks")
+    results.mask_areas  # noqa: B018  finds damaged masks, which pycocotools would not
     return results
 
 
