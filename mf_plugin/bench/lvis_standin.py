@@ -149,7 +149,7 @@ def _write_json(
     image_counts = np.bincount(pairs[1], minlength=len(names) + 1)
     instance_counts = np.bincount(category, minlength=len(names) + 1)
     drawn = rng.integers(0, len(polygons), len(category))
-    objects = zip(drawn.tolist(), image_index.tolist(), category.tolist())
+    objects = zip(drawn.tolist(), image_index.tolist(), category.tolist(), strict=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         file.write('{"info": {}, "licenses": [], "annotations": [')
@@ -177,7 +177,7 @@ def _write_json(
                 "image_count": int(image_counts[i]),
                 "instance_count": int(instance_counts[i]),
             }
-            for i, (name, group) in enumerate(zip(names, groups.tolist()), 1)
+            for i, (name, group) in enumerate(zip(names, groups.tolist(), strict=True), 1)
         ]
         file.write('], "categories": ' + json.dumps(categories) + "}")
 

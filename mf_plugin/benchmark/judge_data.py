@@ -8,8 +8,9 @@ from these images. dataset.json says so: its kind is "judge".
     calibration    fresh ones of the same kind, on which the judge's score threshold is set
 
 The judge is to find objects, whatever the canvas looks like. So half of the images are composed as
-mini-LVIS is, and half as a mosaic: cells with a background and an object each. And half of either are soft, as a diffusion model's pictures are: through its autoencoder, or, without a model,
-halved in size, enlarged again, and compressed as a JPEG.
+mini-LVIS is, and half as a mosaic: cells with a background and an object each. And half of either
+are soft, as a diffusion model's pictures are: through its autoencoder, or, without a model, halved
+in size, enlarged again, and compressed as a JPEG.
 """
 
 from __future__ import annotations

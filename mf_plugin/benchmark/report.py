@@ -75,9 +75,7 @@ def make_report(config: BenchmarkConfig, records: Mapping[Key, Record]) -> dict[
         runs = {name: seeds for name, seeds in runs.items() if seeds}
         if runs:
             report["detectors"][detector.name] = {
-                iou_type: {
-                    name: _row(config, config.arm(name), runs, iou_type) for name in runs
-                }
+                iou_type: {name: _row(config, config.arm(name), runs, iou_type) for name in runs}
                 for iou_type, _ in TABLE_TYPES
             }
     report["targets"] = [_target(config, target, records) for target in config.targets]
@@ -160,9 +158,7 @@ def _std(runs: list[Record], iou_type: str, metric: str) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _delta(
-    run: list[Record], base: list[Record], iou_type: str, metric: str
-) -> float | None:
+def _delta(run: list[Record], base: list[Record], iou_type: str, metric: str) -> float | None:
     means = [_mean(runs, iou_type, metric) for runs in (run, base)]
     return None if None in means else means[0] - means[1]
 

@@ -126,7 +126,7 @@ def _start(step: Step, out: Path, jobs: int, device: str) -> Running | None:
     """Start a step; None while another runner has it."""
     folder = step.folder(out)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / ".lock", "w")
+    lock = open(folder / ".lock", "w")  # noqa: SIM115  let go of when the step has ended
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -140,7 +140,7 @@ def _start(step: Step, out: Path, jobs: int, device: str) -> Running | None:
     except InputError:
         lock.close()
         raise
-    log = open(folder / LOG, "a", encoding="utf-8")
+    log = open(folder / LOG, "a", encoding="utf-8")  # noqa: SIM115
     log.write(f"$ python {shlex.join(command)}\n")
     log.flush()
     began, kept = time.time(), [lock.fileno()]

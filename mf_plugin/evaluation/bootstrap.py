@@ -72,9 +72,7 @@ def accumulate_draws(
     return group_metrics([gt.groups[a.category_id] for a in largest_first], aps)
 
 
-def group_metrics(
-    groups: Sequence[str | None], aps: Sequence[np.ndarray]
-) -> dict[str, np.ndarray]:
+def group_metrics(groups: Sequence[str | None], aps: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """``BOOTSTRAP_METRICS`` from each category's AP[B, T]."""
     mean = np.stack([a.mean(1) for a in aps], 1)
     at50, at75 = np.stack([a[:, 0] for a in aps], 1), np.stack([a[:, 5] for a in aps], 1)

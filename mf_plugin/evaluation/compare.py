@@ -154,8 +154,7 @@ def compare_runs(
     }
     of_fixed = report["fixed"]["runs"]
     report["fixed"]["delta"] = {
-        n: {t: _difference(of_fixed[n][t], of_fixed[base][t]) for t in iou_types}
-        for n in names[1:]
+        n: {t: _difference(of_fixed[n][t], of_fixed[base][t]) for t in iou_types} for n in names[1:]
     }
     report["instances"] = instances
     report["baseline"] = base

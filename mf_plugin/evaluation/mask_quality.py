@@ -183,7 +183,8 @@ def draw_comparison(
     measured: Mapping[str, Sequence[MeasuredMask]], columns: int = 5
 ) -> npt.NDArray[np.uint8]:
     """Each image and beside it its masks in every setting, tinted as in ``draw_sheet``."""
-    tiles = [np.hstack([same[0].image, *map(_tint, same)]) for same in zip(*measured.values())]
+    images = zip(*measured.values(), strict=True)
+    tiles = [np.hstack([same[0].image, *map(_tint, same)]) for same in images]
     while len(tiles) % columns:
         tiles.append(np.full_like(tiles[0], 255))
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]

@@ -129,9 +129,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         more_metrics=MORE_METRICS,
         plots=[(word, bar_plot(report, t, TABLE_METRICS)) for t, word in scored],
         intervals=[
-            (word, plot)
-            for t, word in scored
-            if (plot := interval_plot(report, t, TABLE_METRICS))
+            (word, plot) for t, word in scored if (plot := interval_plot(report, t, TABLE_METRICS))
         ],
         gains=[
             (name, gain_plot([{**r, "gain": r["gains"][i]} for r in rare]))

@@ -87,9 +87,7 @@ def _draw(
         mask = mask_api.decode(to_rle(annotation["segmentation"], size)).astype(np.float32)
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
         drawn[mask] = np.rint((1 - FILL) * drawn[mask] + FILL * colour)
-        outlines, _ = cv2.findContours(
-            mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-        )
+        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, outlines, -1, colour.tolist(), 1)
     picture = Image.fromarray(drawn)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)

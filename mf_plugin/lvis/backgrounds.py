@@ -8,7 +8,7 @@ generator, so caching them changes no result. Images are float32[H, W, 3] RGB in
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -131,18 +131,18 @@ def _tile_rng(word: str, variant: int) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(word.encode()), variant])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _grain_tile() -> np.ndarray:
     rng = _tile_rng("grain", 0)
     return rng.standard_normal((2 * TILE, 2 * TILE, 1)).astype(np.float32)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _shading_tile() -> np.ndarray:
     return _noise(_tile_rng("shading", 0), octaves=(2, 3))[:, :, None] * 2.0 - 1.0
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tile(word: str, variant: int) -> np.ndarray:
     image = _PAINTERS[word](_tile_rng(word, variant))
     return np.clip(image, 0, 255).astype(np.uint8)
@@ -231,7 +231,7 @@ def _sand(rng: np.random.Generator) -> np.ndarray:
 
 
 def _wood(rng: np.random.Generator) -> np.ndarray:
-    u, v = _axes(rng, 0.0 if rng.random() < 0.5 else np.pi / 2)
+    u, _ = _axes(rng, 0.0 if rng.random() < 0.5 else np.pi / 2)
     plank = u // rng.uniform(40, 72)
     bend = cv2.GaussianBlur(_noise(rng, (4, 8)), (0, 0), 6)
     grain = np.sin(u / rng.uniform(2.0, 4.0) + bend * 16 + plank * 2.4) * 0.5 + 0.5

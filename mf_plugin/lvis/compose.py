@@ -8,8 +8,8 @@ are turned. Images are uint8[H, W, 3] RGB. All randomness comes from the caller'
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import cv2
 import numpy as np
@@ -211,10 +211,12 @@ def _place(
     c, d = flip * sin * zoom_x, cos * zoom_y
     # Pixel i has its centre at i + 0.5; OpenCV counts from pixel centres.
     middle_y, middle_x = (source.shape[0] - 1) / 2.0, (source.shape[1] - 1) / 2.0
-    matrix = np.array([
-        [a, b, centre[1] - 0.5 - a * middle_x - b * middle_y],
-        [c, d, centre[0] - 0.5 - c * middle_x - d * middle_y],
-    ])
+    matrix = np.array(
+        [
+            [a, b, centre[1] - 0.5 - a * middle_x - b * middle_y],
+            [c, d, centre[0] - 0.5 - c * middle_x - d * middle_y],
+        ]
+    )
     return cv2.warpAffine(source, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
 
 

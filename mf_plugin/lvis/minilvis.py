@@ -52,10 +52,10 @@ from mf_plugin.lvis.sprites import (
 )
 
 __all__ = [
+    "SPLITS",
     "ComposeOptions",
     "Composition",
     "Instance",
-    "SPLITS",
     "build_split",
     "compose_image",
     "compose_single",
@@ -171,11 +171,13 @@ def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict
         image_id = FIRST_IMAGE_ID[split] + index
         record = write_image(folder, image_id, composition.image)
         shown = {i.category_id for i in composition.instances}
-        images.append({
-            **record,
-            "neg_category_ids": _negatives(rng, split, [c for c in all_ids if c not in placed]),
-            "not_exhaustive_category_ids": sorted(shown & set(composition.unannotated)),
-        })
+        images.append(
+            {
+                **record,
+                "neg_category_ids": _negatives(rng, split, [c for c in all_ids if c not in placed]),
+                "not_exhaustive_category_ids": sorted(shown & set(composition.unannotated)),
+            }
+        )
         for instance in composition.instances:
             annotation_id = len(annotations) + 1
             annotations.append(annotation_of(annotation_id, image_id, instance))
@@ -183,13 +185,16 @@ def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict
     # 3. Counts, and the files that say what this is.
     counted = with_counts(categories, annotations)
     agree = [
-        c["id"] for c in counted
+        c["id"]
+        for c in counted
         if minilvis_plan.frequency_group(c["image_count"]) == c["frequency"]
     ]
     if split == "train" and len(agree) < len(sprites):
         logger.warning(
             "%d of %d categories have their LVIS group by the counts of these %d images",
-            len(agree), len(sprites), num_images,
+            len(agree),
+            len(sprites),
+            num_images,
         )
     write_annotations(folder, f"mini-LVIS {split}", images, annotations, counted)
     write_provenance(

@@ -111,8 +111,7 @@ def fingerprint(sprites: Mapping[int, Mapping[str, np.ndarray]]) -> str:
 
 
 def write_image(folder: Path, image_id: int, image: np.ndarray) -> dict:
-    """Writes uint8[H, W, 3] RGB as a JPEG; returns its LVIS record, less what it is annotated for.
-    """
+    """Writes uint8[H, W, 3] RGB as a JPEG; returns its LVIS record, less its category lists."""
     name = f"images/{image_id:012d}.jpg"
     (folder / name).write_bytes(jpeg(image))
     height, width = image.shape[:2]
@@ -155,8 +154,7 @@ def with_counts(categories: Sequence[dict], annotations: Sequence[dict]) -> list
     objects = Counter(a["category_id"] for a in annotations)
     pairs = Counter(c for _, c in {(a["image_id"], a["category_id"]) for a in annotations})
     return [
-        {**c, "image_count": pairs[c["id"]], "instance_count": objects[c["id"]]}
-        for c in categories
+        {**c, "image_count": pairs[c["id"]], "instance_count": objects[c["id"]]} for c in categories
     ]
 
 

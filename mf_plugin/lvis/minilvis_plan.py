@@ -63,7 +63,7 @@ def balanced_targets(category_ids: Sequence[int], num_images: int) -> dict[int, 
     even = max(1, round(BALANCED_LOAD * num_images / len(category_ids)))
     room = int(MEAN_TRAIN_LOAD[1] * num_images / len(category_ids))
     count = min(num_images, max(even, min(MIN_BALANCED, room)))
-    return {c: count for c in sorted(category_ids)}
+    return dict.fromkeys(sorted(category_ids), count)
 
 
 def assign_images(

@@ -167,9 +167,7 @@ def _build(
             annotations.append(annotation_of(len(annotations) + 1, image_id, instance))
         styles.update(drawn)
 
-    write_annotations(
-        folder, GENERATOR, images, annotations, with_counts(categories, annotations)
-    )
+    write_annotations(folder, GENERATOR, images, annotations, with_counts(categories, annotations))
     write_provenance(
         folder,
         GENERATOR,

@@ -58,7 +58,7 @@ def _parts(mask: np.ndarray, top: int, left: int):
 def _fill_small_holes(mask: np.ndarray) -> np.ndarray:
     # The frame joins all background that reaches the border.
     ground = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(ground, connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(ground, connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] <= SMALL_HOLE
     small[labels[0, 0]] = False
     small[0] = False
@@ -75,7 +75,7 @@ def _outlines(part: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     doubled = part.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outer, holes = [], []
-    for contour, (_, _, _, parent) in zip(contours, hierarchy[0]):
+    for contour, (_, _, _, parent) in zip(contours, hierarchy[0], strict=True):
         (outer if parent < 0 else holes).append((contour[:, 0] + 1) // 2)
     return outer, holes
 

@@ -3,8 +3,8 @@
 MosaicFusion, section 3.3, and Prompt-to-Prompt: per resolution, the mean over heads, layers (down
 and up blocks) and steps of the attention that each place pays to the subject's tokens. The softmax
 runs over all keys; of its result only the subject's columns of the conditional rows are added to a
-running sum, so memory does not grow with steps, layers or tokens. ``refined_sums`` reads more, where
-it is asked for.
+running sum, so memory does not grow with steps, layers or tokens. ``refined_sums`` reads more,
+where it is asked for.
 
 Shapes: N rows (canvases x regions of one latent shape), K text tokens, T places of a map, (h, w)
 the latent size.
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.extras import require
 from mf_plugin.mosaic.processors import AffinityProcessor, SubjectProcessor
 from mf_plugin.mosaic.prompts import Prompt, subject_tokens
@@ -58,6 +59,7 @@ class AttentionConfig:
     affinity_places: int = 1024
 
     def __post_init__(self) -> None:
+        check_fields(self, "attention ", steps="(first, end), end a number or None")
         unknown = [block for block in self.blocks if block not in _BLOCKS]
         if unknown or not self.blocks:
             raise InputError(f"attention blocks are {self.blocks!r}; expected some of {_BLOCKS}")

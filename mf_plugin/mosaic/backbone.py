@@ -108,9 +108,7 @@ class Backbone:
         for prompt in prompts:
             self._check_subject(prompt)
         rows = {text: row for row, text in enumerate(dict.fromkeys(p.text for p in prompts))}
-        return EncodedPrompts(
-            self._encode_texts(list(rows)), rows, self._encode_negative(negative)
-        )
+        return EncodedPrompts(self._encode_texts(list(rows)), rows, self._encode_negative(negative))
 
     def condition(
         self,
@@ -206,9 +204,7 @@ class Backbone:
         if mean is None or std is None:
             return 1 / config.scaling_factor, 0.0
         mean, std = (
-            require("torch", "diffusion")
-            .tensor(values, device=self.device)
-            .view(1, -1, 1, 1)
+            require("torch", "diffusion").tensor(values, device=self.device).view(1, -1, 1, 1)
             for values in (mean, std)
         )
         return std / config.scaling_factor, mean

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.extras import require
 
 # Full-range BT.601; the offset makes the chroma positive.
@@ -62,11 +63,15 @@ class BilateralConfig:
     tolerance: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_fields(self, "bilateral ")
         for name in ("sigma_spatial", "sigma_luma", "sigma_chroma", "confidence"):
             least = 0 if name == "confidence" else _LEAST_SIGMA
             if not getattr(self, name) > least:
                 value = getattr(self, name)
                 raise InputError(f"bilateral {name} is {value}; expected more than {least}")
+        for name in ("smoothness", "tolerance", "bistochastic_iterations", "solver_iterations"):
+            if getattr(self, name) < 0:
+                raise InputError(f"bilateral {name} is {getattr(self, name)}; expected 0 or more")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.extras import require
 from mf_plugin.mosaic.pretrained import load_pretrained
 
@@ -37,6 +38,7 @@ class ClipFilterConfig:
     min_score: float = 21.0
 
     def __post_init__(self) -> None:
+        check_fields(self, "clip ")
         if not -100 <= self.min_score <= 100:
             raise InputError(
                 f"clip min_score is {self.min_score}; expected -100 to 100, as 100 x cosine is"

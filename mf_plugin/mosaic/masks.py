@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.mosaic.attention import AttentionConfig, RegionAttention
 from mf_plugin.mosaic.bilateral import BilateralConfig, solve_bilateral
 from mf_plugin.mosaic.layout import MosaicLayout, region_weights
@@ -53,10 +54,11 @@ class MaskConfig:
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     def __post_init__(self) -> None:
+        check_fields(self, "mask ", threshold="'otsu' or 0 < number < 1")
         if self.method not in METHODS:
             raise InputError(f"mask method is {self.method!r}; expected one of {METHODS}")
-        if not self.scales:
-            raise InputError("mask scales are empty; expected some of 1, 2, 4")
+        if not self.scales or min(self.scales) < 1:
+            raise InputError(f"mask scales are {self.scales}; expected some of 1, 2, 4")
         fixed = not isinstance(self.threshold, str) and 0 < self.threshold < 1
         if self.threshold != "otsu" and not fixed:
             raise InputError(

@@ -196,7 +196,7 @@ class MosaicPipeline:
                             crops, call.unet_time, batch.conditioning
                         ).unflatten(0, (len(slices), -1))
                     for index, (rows, columns), prediction in zip(
-                        batch.regions, slices, predictions
+                        batch.regions, slices, predictions, strict=True
                     ):
                         merged[..., rows, columns] += weights[index] * prediction
                 latents = run.step(merged, call, latents)
@@ -293,9 +293,7 @@ class MosaicPipeline:
             pixels = torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
             clean = self.backbone.encode_pixels(pixels)
             size = (clean.shape[-2], clean.shape[-1])
-            batch = self._make_batch(
-                reader, [0], prompts, self.backbone.encode(prompts), 1.0, size
-            )
+            batch = self._make_batch(reader, [0], prompts, self.backbone.encode(prompts), 1.0, size)
             generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
             for step in read_steps:
                 noise = torch.cat([torch.randn(clean[:1].shape, generator=g) for g in generators])

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.extras import require
 from mf_plugin.mosaic.bilateral import BilateralConfig, build_grid, colour_cells, solve_on_grid
 from mf_plugin.mosaic.refined_sums import RefinedMaps
@@ -54,6 +55,7 @@ class RefineConfig:
     cell: float = 3 / 32
 
     def __post_init__(self) -> None:
+        check_fields(self, "refine ")
         for name in ("threshold_factor", "contrast", "cell"):
             if not getattr(self, name) > 0:
                 raise InputError(f"refine {name} is {getattr(self, name)}; expected more than 0")
@@ -78,7 +80,9 @@ def merge_refined(
     total = 0.0
     for scale in scales:
         if scale not in refined.maps:
-            raise InputError(f"mask scale {scale}: the model has attention at {sorted(refined.maps)}")
+            raise InputError(
+                f"mask scale {scale}: the model has attention at {sorted(refined.maps)}"
+            )
         if not np.isfinite(refined.maps[scale]).all():
             raise InputError(f"attention at scale {scale} is not finite; expected numbers")
         total = total + refined.agreement[scale] * np.asarray(refined.maps[scale], np.float32)

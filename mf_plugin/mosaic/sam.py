@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.extras import require
 from mf_plugin.mosaic.pretrained import load_pretrained
 
@@ -39,6 +40,7 @@ class SamRefineConfig:
     choose: str = "overlap"
 
     def __post_init__(self) -> None:
+        check_fields(self, "sam ")
         if self.choose not in CHOICES:
             raise InputError(f"sam choose is {self.choose!r}; expected one of {CHOICES}")
 

@@ -27,8 +27,8 @@ def train_tokenizer(corpus: Iterable[str], config: TinySDConfig):
     )
     learner.normalizer = shell.backend_tokenizer.normalizer
     learner.pre_tokenizer = shell.backend_tokenizer.pre_tokenizer
-    # CLIP's order: letters, letters that end a word, merges, special tokens. The trainer breaks ties
-    # by a token's number, so the letters are given to it in a fixed order.
+    # CLIP's order: letters, letters that end a word, merges, special tokens. The trainer breaks
+    # ties by a token's number, so the letters are given to it in a fixed order.
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     letters += [letter + "</w>" for letter in letters]
     trainer = tokenizers.trainers.BpeTrainer(

@@ -17,8 +17,8 @@ class TinySDConfig:
     Attributes:
         preset: mini-LVIS preset whose categories the model learns.
         regions: region shapes it is trained on, with their share of the images.
-        start: folder of a tiny Stable Diffusion to go on from (tokenizer and weights); its sizes must
-            be this config's. None starts from nothing.
+        start: folder of a tiny Stable Diffusion to go on from (tokenizer and weights); its sizes
+            must be this config's. None starts from nothing.
         images: number of composed images whose latents are computed once.
         rare_weight: how many times more images a rare category gets than another.
         backgrounds: words of mf_plugin.lvis.backgrounds that the compositions use.
@@ -29,8 +29,9 @@ class TinySDConfig:
         *_cycles: (steps, learning-rate factor) of each cycle of a stage. A cycle warms up linearly,
             holds, and falls linearly to zero over its last ``decay``.
         empty_caption: share of empty captions, for classifier-free guidance.
-        scenes: number of composed images of several objects, of `scene_size` and with `scene_objects`
-            [fewest, most] of them; their captions list the visible ones. ``{objects}`` is the list.
+        scenes: number of composed images of several objects, of `scene_size` and with
+            `scene_objects` [fewest, most] of them; their captions list the visible ones.
+            ``{objects}`` is the list.
         scene_share: of the U-Net's steps; such a step has `scene_batch` images.
     """
 
@@ -48,7 +49,10 @@ class TinySDConfig:
     scenes: int = 0
     scene_size: tuple[int, int] = (128, 128)
     scene_objects: tuple[int, int] = (1, 6)
-    scene_captions: tuple[tuple[str, float], ...] = (("{objects}", 0.5), ("a photo of {objects}", 0.5))
+    scene_captions: tuple[tuple[str, float], ...] = (
+        ("{objects}", 0.5),
+        ("a photo of {objects}", 0.5),
+    )
     scene_share: float = 0.5
     scene_batch: int = 8
     # tokenizer and text encoder

@@ -74,9 +74,7 @@ class Corpus:
                 chosen.append(chosen[-1])
             else:
                 chosen.append(int(rng.choice(len(self.categories), p=self.weights)))
-        sprites = [
-            (c, self.sprites[c][int(rng.integers(len(self.sprites[c])))][1]) for c in chosen
-        ]
+        sprites = [(c, self.sprites[c][int(rng.integers(len(self.sprites[c])))][1]) for c in chosen]
         composition = compose_image(rng, sprites, size)
         areas: Counter[int] = Counter()
         for instance in composition.instances:

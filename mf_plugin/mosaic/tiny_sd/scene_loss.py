@@ -41,7 +41,9 @@ def measure_scenes(
         images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
         noise_rng = torch.Generator().manual_seed(int(rng.integers(2**31)))
         with torch.no_grad():
-            clean = pipeline.vae.encode(images).latent_dist.mean * pipeline.vae.config.scaling_factor
+            clean = (
+                pipeline.vae.encode(images).latent_dist.mean * pipeline.vae.config.scaling_factor
+            )
             strata = (np.arange(len(clean)) + rng.random(len(clean))) / len(clean)
             times = torch.from_numpy((strata * scheduler.config.num_train_timesteps).astype(int))
             noise = torch.randn(clean.shape, generator=noise_rng)

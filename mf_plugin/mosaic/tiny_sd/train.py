@@ -157,8 +157,7 @@ def _total(cycles: tuple[tuple[int, float], ...]) -> int:
 
 
 def _compose_batch(torch, corpus: Corpus, rng, size, count: int, device: str):
-    """Images float32[N, 3, H, W] in [-1, 1], and {"categories", "backgrounds", "styles"}: indices[N].
-    """
+    """Images float32[N, 3, H, W] in [-1, 1], and of each of _SHOWN its indices[N]."""
     drawn = [corpus.draw(rng, size) for _ in range(count)]
     images = torch.from_numpy(np.stack([d.image for d in drawn])).to(device)
     images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -245,8 +244,7 @@ def _encode(torch, config, corpus, vae, work, device) -> dict:
         temporary.replace(path)
     with np.load(path) as saved:
         shapes = [
-            tuple(saved[f"{what}{b}"] for what in ("latents", *_SHOWN))
-            for b in range(len(counts))
+            tuple(saved[f"{what}{b}"] for what in ("latents", *_SHOWN)) for b in range(len(counts))
         ]
     deviation = np.sqrt(np.mean([s[0].astype(np.float32).var() for s in shapes]))
     return {"shapes": shapes, "scaling_factor": float(1.0 / deviation)}
@@ -279,7 +277,7 @@ def _encode_scenes(torch, config, corpus, vae, work, device):
 
 
 def _train_unet(torch, config, latents, captions, scenes, text_encoder, unet, work, device) -> None:
-    """v-prediction with min-SNR weights (Hang et al. 2023); leaves the averaged weights in place."""
+    """v-prediction, min-SNR weights (Hang et al. 2023); leaves the averaged weights in place."""
     scheduler = components.build_scheduler()
     snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
     weights = (snr.clamp(max=config.min_snr) / (snr + 1)).to(device)

@@ -106,7 +106,11 @@ def test_latents_have_unit_variance_and_every_region_shape(config, trained):
 def test_tokenizer_keeps_template_words_whole_and_cuts_many_names(config):
     tokenizer = components.train_tokenizer(data.tokenizer_corpus(config), config)
     assert tokenizer.tokenize("a photo of a single") == [
-        "a</w>", "photo</w>", "of</w>", "a</w>", "single</w>",
+        "a</w>",
+        "photo</w>",
+        "of</w>",
+        "a</w>",
+        "single</w>",
     ]
     names = [c.clean_name for c in data.load_corpus(config).categories]
     cut = [name for name in names if len(tokenizer.tokenize(name)) > 1]
@@ -126,9 +130,11 @@ def test_captions_follow_their_shares(config):
 
 def test_captions_name_the_style_of_the_picture(config):
     config = dataclasses.replace(
-        config, captions=(("{name}, {style}", 1.0),), styles=("glossy", "flat", "soft", "bold", "paper"),
+        config,
+        captions=(("{name}, {style}", 1.0),),
+        styles=("glossy", "flat", "soft", "bold", "paper"),
         empty_caption=0.0,
-    )  # fmt: skip
+    )
     tokenizer = components.train_tokenizer(data.tokenizer_corpus(config), config)
     corpus = data.load_corpus(config)
     captions = data.Captions(tokenizer, corpus.categories, config)
