@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mf_plugin.errors import InputError
-from mf_plugin.generation.config import GenerationConfig
+from mf_plugin.generation.config import MOST_IMAGES, GenerationConfig
 from mf_plugin.lvis.sprites import preset_categories
 from mf_plugin.mosaic.layout import MosaicLayout, draw_layout
 from mf_plugin.mosaic.prompts import Prompt, build_prompt
@@ -193,6 +193,11 @@ def make_plan(config: GenerationConfig, vocabulary: Vocabulary) -> Plan:
     main = _select(vocabulary, config.main_categories, "main_categories")
     others = _select(vocabulary, config.other_categories, "other_categories")
     count = config.num_images or len(main) * config.images_per_category
+    if count > MOST_IMAGES:
+        raise InputError(
+            f"images_per_category is {config.images_per_category} for {len(main)} main "
+            f"categories; expected {MOST_IMAGES} canvases at most"
+        )
     if config.until is not None and count > config.until.max_images:
         raise InputError(
             f"until max_images is {config.until.max_images}; expected at least {count}, "

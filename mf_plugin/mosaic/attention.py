@@ -120,12 +120,13 @@ class AttentionSums:
 
     @property
     def rows(self) -> int:
-        return self.token_weights.shape[0]
+        rows: int = self.token_weights.shape[0]
+        return rows
 
     @property
     def numel(self) -> int:
         """Numbers held: one per row and place of each resolution, and those of ``refined``."""
-        held = sum(total.numel() for total in self._sums.values())
+        held: int = sum(total.numel() for total in self._sums.values())
         return held if self.refined is None else held + self.refined.numel
 
     def add(self, probabilities: torch.Tensor) -> None:
@@ -218,7 +219,7 @@ class SubjectAttention:
 
     def __enter__(self) -> SubjectAttention:
         self._originals = dict(self._unet.attn_processors)
-        read = {
+        read: dict[str, SubjectProcessor | AffinityProcessor] = {
             name: SubjectProcessor(processor, self)
             for name, processor in self._originals.items()
             if name.startswith(self._prefixes) and name.endswith("attn2.processor")

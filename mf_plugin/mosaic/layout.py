@@ -222,9 +222,10 @@ def _canvas_size(
     grid: tuple[int, int], canvas: tuple[int, int] | None, region_size: tuple[int, int] | None
 ) -> tuple[int, int]:
     """(H, W) of a canvas; one of the two sizes is given."""
-    if region_size is None:
-        return canvas
-    return grid[0] * region_size[0], grid[1] * region_size[1]
+    if region_size is not None:
+        return grid[0] * region_size[0], grid[1] * region_size[1]
+    assert canvas is not None
+    return canvas
 
 
 def _check_side(what: str, length: int, multiple: int) -> None:
@@ -277,13 +278,14 @@ def gaussian_weights(length: int) -> npt.NDArray[np.float64]:
     """exp(-(i - (L - 1) / 2)^2 / (2 * 0.01 * L^2)) for i in 0 .. L - 1; float64[L], 1 at the
     centre."""
     offset = np.arange(length) - (length - 1) / 2
-    return np.exp(-(offset**2) / (2 * GAUSSIAN_VARIANCE * length**2))
+    weights: npt.NDArray[np.float64] = np.exp(-(offset**2) / (2 * GAUSSIAN_VARIANCE * length**2))
+    return weights
 
 
 def region_weights(region: Region) -> npt.NDArray[np.float64]:
     """Gaussian weights of a region, float64[h, w]: the outer product of its rows' and its
     columns'."""
-    return np.outer(gaussian_weights(region.height), gaussian_weights(region.width))
+    return gaussian_weights(region.height)[:, None] * gaussian_weights(region.width)
 
 
 def blending_weights(layout: MosaicLayout) -> list[npt.NDArray[np.float64]]:

@@ -124,7 +124,7 @@ def _mask_at(
     shift: float,
 ) -> Mask:
     """The mask with ``shift`` times the threshold."""
-    size = region_image.shape[:2]
+    size = region_image.shape[0], region_image.shape[1]
     if config.method == "refined":
         if attention.refined is None:
             raise InputError(

@@ -77,7 +77,7 @@ def merge_refined(
     Raises:
         InputError: a scale that was not read, or a map that is not finite.
     """
-    total = 0.0
+    total: FloatArray | float = 0.0
     for scale in scales:
         if scale not in refined.maps:
             raise InputError(
@@ -86,7 +86,7 @@ def merge_refined(
         if not np.isfinite(refined.maps[scale]).all():
             raise InputError(f"attention at scale {scale} is not finite; expected numbers")
         total = total + refined.agreement[scale] * np.asarray(refined.maps[scale], np.float32)
-    heat = cv2.resize(np.asarray(total, np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
+    heat: npt.NDArray[np.float32] = cv2.resize(np.asarray(total, np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
     return np.clip(heat / heat.max(), 0, 1) if heat.max() > 0 else np.zeros(size, np.float32)
 
 
@@ -130,7 +130,8 @@ def heat_log_odds(heat: FloatArray, threshold: float, contrast: float) -> FloatA
     the pixels above and below, of which there must be some."""
     above = heat > threshold
     step = heat[above].mean() - heat[~above].mean()
-    return (contrast * (heat - threshold) / step).clip(-_SURE, _SURE)
+    odds: FloatArray = contrast * (heat - threshold) / step
+    return odds.clip(-_SURE, _SURE)
 
 
 class _Colours:
@@ -150,14 +151,15 @@ class _Colours:
         area = float(soft.sum())
         rest = soft.size - area
         shares = (inside / max(area, 1.0), outside / max(rest, 1.0))
-        ratio = np.log((shares[0] + _RARE) / (shares[1] + _RARE))
+        ratio: FloatArray = np.log((shares[0] + _RARE) / (shares[1] + _RARE))
         return ratio[self._pixels]
 
     def _count(self, weights: FloatArray) -> FloatArray:
         """Smoothed sums of the pixels of each colour."""
         ndimage = require("scipy.ndimage", "diffusion")
         counts = np.bincount(self._pixels, weights, math.prod(self._shape)).reshape(self._shape)
-        return ndimage.gaussian_filter(counts, 1.0, mode="constant").ravel()
+        smooth: FloatArray = ndimage.gaussian_filter(counts, 1.0, mode="constant")
+        return smooth.ravel()
 
 
 def _probability(log_odds: FloatArray) -> FloatArray:
