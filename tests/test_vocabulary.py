@@ -157,7 +157,7 @@ def test_errors(build, message):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (None, "does not exist"),
+        (None, "is not a file"),
         ('{"categories": [{"id": 1', "is not valid json"),
         ('{"images": []}', "has no list of categories"),
         ("[]", "the vocabulary is empty"),

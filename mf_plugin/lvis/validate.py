@@ -23,6 +23,7 @@ MIN_POLYGON_NUMBERS = 6  # three points; pycocotools decodes a list of four numb
 LARGEST_ID = (1 << 53) - 1  # every reader of json has it exact; numpy's int64 holds it
 MAX_SIDE = 65_535  # pixels, JPEG's limit
 MAX_PIXELS = 1 << 28  # of an image; a mask of more is 256 MiB and no image of a detector
+MOST_LETTERS = 1000  # of a name
 BAR_FROM = 100_000  # items from which a pass over them may take seconds
 _GROUPS = ("r", "c", "f")
 _TEXTS = ("synset", "def")
@@ -83,7 +84,7 @@ def check_categories(categories: Sequence[Any]) -> set[int]:
         if not isinstance(category, Mapping):
             raise InputError(f"category {shown(category)}: expected an integer id and a name")
         category_id, name = category.get("id"), category.get("name")
-        if not is_id(category_id) or not isinstance(name, str) or not name.strip():
+        if not is_id(category_id) or not _is_name(name):
             raise InputError(f"category {shown(category)}: expected an integer id and a name")
         if category_id in ids:
             raise InputError(f"category id {category_id} appears twice")
@@ -300,6 +301,10 @@ def _check_files(images: Sequence[Mapping[str, Any]], root: Path, linked: bool) 
             )
         for name in names:
             check_link(there[name], place)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= MOST_LETTERS
 
 
 def _are_texts(values: object) -> bool:
