@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_plugin.errors import InputError
-from mf_plugin.fields import check_fields
 from mf_plugin.extras import require
+from mf_plugin.fields import check_fields
 from mf_plugin.mosaic.processors import AffinityProcessor, SubjectProcessor
 from mf_plugin.mosaic.prompts import Prompt, subject_tokens
 from mf_plugin.mosaic.refined_sums import RefinedMaps, RefinedSums

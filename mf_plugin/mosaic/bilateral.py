@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mf_plugin.arrays import AnyFloats, FloatArray, Image, IntArray, Mask
+from mf_plugin.arrays import AnyFloats, FloatArray, IntArray, Mask, Pixels
 from mf_plugin.errors import InputError
-from mf_plugin.fields import check_fields
 from mf_plugin.extras import require
+from mf_plugin.fields import check_fields
 
 # Full-range BT.601; the offset makes the chroma positive.
 _RGB_TO_YUV = np.array(
@@ -104,7 +104,7 @@ class BilateralGrid:
         return sums.astype(np.float64, copy=False)
 
 
-def build_grid(image: Image, config: BilateralConfig) -> BilateralGrid:
+def build_grid(image: Pixels, config: BilateralConfig) -> BilateralGrid:
     """The bilateral grid of an image, uint8[h, w, 3] in RGB."""
     # 1. The cells that pixels fall into are the vertices; B is twice each vertex and once its
     # neighbours, in each of the dimensions.
@@ -150,7 +150,7 @@ def solve_on_grid(
 
 def solve_bilateral(
     mask: Mask,
-    image: Image,
+    image: Pixels,
     config: BilateralConfig,
     rounds: int = 1,
     grid: BilateralGrid | None = None,
@@ -240,7 +240,7 @@ class _Places:
         return np.where(self.keys[places] == numbers, places, -1)
 
 
-def _find_vertices(image: Image, config: BilateralConfig) -> tuple[IntArray, list[Pairs]]:
+def _find_vertices(image: Pixels, config: BilateralConfig) -> tuple[IntArray, list[Pairs]]:
     """The vertex of each pixel, int64[P], and the pairs of neighbours in each dimension.
 
     A free number at the end of each dimension keeps neighbours from wrapping.
@@ -260,7 +260,7 @@ def _find_vertices(image: Image, config: BilateralConfig) -> tuple[IntArray, lis
     )
     strides = [(int(columns[-1]) + 2) * (free + 1), free + 1]
     bound = (int(rows[-1]) + 2) * strides[0]
-    dtype: type[np.int32 | np.int64] = np.int32 if bound < 2**31 else np.int64
+    dtype: np.dtype[np.signedinteger] = np.dtype(np.int32 if bound < 2**31 else np.int64)
     numbers = colours.find(numbers).astype(dtype, copy=False).reshape(image.shape[:2])
     numbers += (rows * strides[0]).astype(dtype)[:, None]
     numbers += (columns * strides[1]).astype(dtype)
@@ -282,7 +282,7 @@ def _find_vertices(image: Image, config: BilateralConfig) -> tuple[IntArray, lis
     return vertex[cells.find(numbers.ravel())], neighbours
 
 
-def colour_cells(image: Image, config: BilateralConfig) -> npt.NDArray[np.int32]:
+def colour_cells(image: Pixels, config: BilateralConfig) -> npt.NDArray[np.int32]:
     """The cell of each pixel along luma, u and v, int32[3, P], the smallest one of each 0."""
     yuv = _RGB_TO_YUV @ image.reshape(-1, 3).T.astype(np.float64)
     yuv += _YUV_OFFSET

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mf_plugin.arrays import Float32Array, Image
+from mf_plugin.arrays import Float32Array, Pixels
 from mf_plugin.errors import InputError
-from mf_plugin.fields import check_fields
 from mf_plugin.extras import require
+from mf_plugin.fields import check_fields
 from mf_plugin.mosaic.pretrained import load_pretrained
 
-Crop = Image
+Crop = Pixels
 LOW_CLIP_SCORE = "low_clip_score"
 _BATCH = 32
 
@@ -89,9 +88,7 @@ class ClipScorer:
         cosines = self._cosines(crops, list(column))
         return 100 * cosines[np.arange(len(crops)), [column[text] for text in texts]]
 
-    def class_confidence(
-        self, crops: Sequence[Crop], texts: Sequence[str]
-    ) -> Float32Array:
+    def class_confidence(self, crops: Sequence[Crop], texts: Sequence[str]) -> Float32Array:
         """Which of the texts a crop shows: the softmax, at CLIP's own temperature.
 
         Args:
@@ -104,20 +101,19 @@ class ClipScorer:
         if not texts:
             raise InputError("no texts of classes; expected at least one")
         logits = self._cosines(crops, texts) * float(self._network.logit_scale.exp())
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        shares: Float32Array = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        return shares
 
     def _cosines(self, crops: Sequence[Crop], texts: Sequence[str]) -> Float32Array:
         """float32[N, C]."""
         if not crops:
             return np.zeros((0, len(texts)), dtype=np.float32)
-        images, words = self._embed(crops, self._embed_images), self._embed(texts, self._embed_texts)
-        cosines: Float32Array = images @ words.T
+        images = self._embed(crops, self._embed_images)
+        cosines: Float32Array = images @ self._embed(texts, self._embed_texts).T
         return cosines
 
-    def _embed(
-        self, items: Sequence[Any], encode: Callable[[list[Any]], Any]
-    ) -> Float32Array:
+    def _embed(self, items: Sequence[Any], encode: Callable[[list[Any]], Any]) -> Float32Array:
         """Unit vectors, float32[N, E]."""
         torch = require("torch", "diffusion")
         starts = range(0, len(items), _BATCH)

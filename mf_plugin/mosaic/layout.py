@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mf_plugin.arrays import FloatArray
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.validate import MAX_SIDE
 
@@ -274,21 +274,21 @@ def _draw_spans(
     return list(zip(starts, ends, strict=True))
 
 
-def gaussian_weights(length: int) -> npt.NDArray[np.float64]:
+def gaussian_weights(length: int) -> FloatArray:
     """exp(-(i - (L - 1) / 2)^2 / (2 * 0.01 * L^2)) for i in 0 .. L - 1; float64[L], 1 at the
     centre."""
     offset = np.arange(length) - (length - 1) / 2
-    weights: npt.NDArray[np.float64] = np.exp(-(offset**2) / (2 * GAUSSIAN_VARIANCE * length**2))
+    weights: FloatArray = np.exp(-(offset**2) / (2 * GAUSSIAN_VARIANCE * length**2))
     return weights
 
 
-def region_weights(region: Region) -> npt.NDArray[np.float64]:
+def region_weights(region: Region) -> FloatArray:
     """Gaussian weights of a region, float64[h, w]: the outer product of its rows' and its
     columns'."""
     return gaussian_weights(region.height)[:, None] * gaussian_weights(region.width)
 
 
-def blending_weights(layout: MosaicLayout) -> list[npt.NDArray[np.float64]]:
+def blending_weights(layout: MosaicLayout) -> list[FloatArray]:
     """Per region float64[h, w]: its Gaussian weights over the sum of all regions' at the same
     place.
 
