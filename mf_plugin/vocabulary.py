@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from mf_plugin.errors import InputError, shown
 from mf_plugin.fields import check_fields
@@ -199,7 +199,13 @@ class Vocabulary(Sequence[Category]):
             return f": did you mean {', '.join(map(repr, close))}?"
         return f": the vocabulary has {len(self)} categories, none with a name like it"
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Category: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Vocabulary: ...
+
+    def __getitem__(self, index: int | slice) -> Category | Vocabulary:
         """``vocabulary[i]`` is a Category; a slice is a Vocabulary of it (never empty)."""
         if isinstance(index, slice):
             return Vocabulary(self._categories[index])
