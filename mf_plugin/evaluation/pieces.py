@@ -20,7 +20,7 @@ from mf_plugin.jsonfile import read_json
 try:
     import msgspec
 except ModuleNotFoundError:
-    msgspec = None
+    msgspec = None  # type: ignore[assignment]  # a name that may be None
 
 PIECE_BYTES = 1 << 23
 PIECE_ENTRIES = 1 << 15
@@ -109,7 +109,8 @@ def _read_list(text: bytes) -> list[Any]:
             return _decode_heads(text)
         except msgspec.ValidationError:
             pass
-    return json.loads(text)
+    entries: list[Any] = json.loads(text)
+    return entries
 
 
 def _last_border(text: bytes) -> tuple[int, int] | None:

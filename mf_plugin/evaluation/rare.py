@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mf_plugin.arrays import IntArray
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.detections import IOU_TYPES, Results, Scope, read_results
 from mf_plugin.evaluation.training_counts import TrainingCounts, count_training
@@ -29,8 +30,10 @@ from mf_plugin.lvis.io import read_lvis
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
-METRICS += ("AR", "ARs", "ARm", "ARl")
+METRICS = (
+    *("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf"),
+    *("AR", "ARs", "ARm", "ARl"),
+)
 GROUPS = ("r", "c", "f")
 RARE_MAX_IMAGES, COMMON_MAX_IMAGES = 10, 100  # LVIS: rare in 1-10 images, common in 11-100
 
@@ -119,7 +122,9 @@ def load_ground_truth(
     return GroundTruth(name, data, group_source, federated)
 
 
-def load_results(source: str | Path | Sequence[Mapping] | Results, gt: GroundTruth) -> Results:
+def load_results(
+    source: str | Path | Sequence[Mapping[str, Any]] | Results, gt: GroundTruth
+) -> Results:
     """Read and check detections, see `detections.read_results`.
 
     Raises:
@@ -130,7 +135,7 @@ def load_results(source: str | Path | Sequence[Mapping] | Results, gt: GroundTru
 
 def evaluate_lvis(
     gt: str | Path | Mapping[str, Any] | GroundTruth,
-    results: str | Path | Sequence[Mapping] | Results,
+    results: str | Path | Sequence[Mapping[str, Any]] | Results,
     iou_types: Sequence[str] = IOU_TYPES,
     max_dets: int = 300,
     train: str | Path | None = None,
@@ -163,9 +168,10 @@ def evaluate_lvis(
         evaluator.accumulate()
         evaluator.summary_lines()  # fills the metrics; summarize() would print them
         found = {key.split("@")[0]: value for key, value in evaluator.get_results().items()}
-        metrics = {m: _percent(found[m]) for m in METRICS}
-        metrics["per_category"] = _category_aps(evaluator, truth)
-        scores[iou_type] = metrics
+        scores[iou_type] = {
+            **{m: _percent(found[m]) for m in METRICS},
+            "per_category": _category_aps(evaluator, truth),
+        }
     return scores
 
 
@@ -197,7 +203,7 @@ def build_evaluator(
     Without ``max_dets`` all count. Detection n of the results has the id n + 1 then.
     """
     hotcoco = require("hotcoco", "eval")
-    kept = np.arange(len(results.scores))
+    kept: IntArray = np.arange(len(results.scores))
     if max_dets is not None:
         kept = kept[results.rank_in_image < max_dets]
     rows = np.empty((len(kept), 7))
@@ -205,9 +211,11 @@ def build_evaluator(
     rows[:, 5] = results.scores[kept]
     rows[:, 6] = gt.scope.category_ids[results.category[kept]]
     if iou_type == "bbox":
+        assert results.boxes is not None  # see Results.iou_types
         rows[:, 1:5] = results.boxes[kept]
         detections = gt.coco.load_res(rows)
     else:
+        assert results.masks is not None
         masks = [results.masks[k] for k in kept.tolist()]
         rows[:, 1:5] = results.mask_boxes[kept]
         detections = gt.coco.load_res(rows, segmentation=masks)
@@ -251,7 +259,7 @@ def _percent(value: float) -> float | None:
     return None if value < 0 else 100.0 * float(value)
 
 
-def _category_aps(evaluator, gt: GroundTruth) -> dict[int, float | None]:
+def _category_aps(evaluator: Any, gt: GroundTruth) -> dict[int, float | None]:
     """Per-category AP in percent: the mean over T and R of precision[T, R, K] for all areas."""
     params = evaluator.params
     precision = np.asarray(evaluator.eval["precision"])[

@@ -292,6 +292,8 @@ def _rare_rows(
     return rows
 
 
-def _instances(report: Mapping[str, Any]) -> tuple[dict | None, dict[str, dict]]:
+def _instances(
+    report: Mapping[str, Any],
+) -> tuple[dict[str, int] | None, dict[str, dict[str, int]]]:
     instances = report.get("instances") or {}
     return instances.get("real"), instances.get("synthetic") or {}

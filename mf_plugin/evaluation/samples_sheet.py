@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as mask_api
 
+from mf_plugin.arrays import Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.valid_instances import to_rle
 from mf_plugin.lvis.io import image_path, read_lvis
@@ -65,7 +66,7 @@ def draw_samples(
     return sheet
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path) -> Pixels:
     """uint8[H, W, 3]"""
     try:
         return np.asarray(Image.open(path).convert("RGB"))
@@ -74,7 +75,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _draw(
-    large: np.ndarray,
+    large: Pixels,
     size: Sequence[int],
     annotations: Sequence[Mapping[str, Any]],
     names: Mapping[int, str],

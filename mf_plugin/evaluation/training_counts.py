@@ -34,7 +34,8 @@ def count_training(source: str | Path | Mapping[str, Any] | TrainingCounts) -> T
     """
     if isinstance(source, TrainingCounts):
         return source
-    name, data = "training json", source
+    name = "training json"
+    data: Any = source
     if isinstance(source, (str, Path)):
         name, data = str(source), _read_without_masks(Path(source))
     for key in ("annotations", "categories"):

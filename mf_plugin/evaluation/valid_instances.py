@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_api
 
+from mf_plugin.arrays import FloatArray, IntArray, Mask
 from mf_plugin.errors import InputError
-from mf_plugin.evaluation.bootstrap import draw_weights
+from mf_plugin.evaluation.bootstrap import Weights, draw_weights
 from mf_plugin.evaluation.detections import Results, read_results
 from mf_plugin.evaluation.rare import GROUPS, GroundTruth, load_ground_truth
 
@@ -93,7 +94,9 @@ def load_dataset(source: str | Path | Mapping[str, Any]) -> GroundTruth:
     return dataset
 
 
-def load_detections(source: str | Path | Sequence[Mapping], dataset: GroundTruth) -> Results:
+def load_detections(
+    source: str | Path | Sequence[Mapping[str, Any]], dataset: GroundTruth
+) -> Results:
     """What the judge sees in the dataset, all categories in all images, see `read_results`.
 
     Raises:
@@ -149,7 +152,7 @@ def calibrate(dataset: GroundTruth, results: Results) -> Calibration:
     asked = np.array([a["category_id"] for a in annotations])
     named = dataset.scope.category_ids[results.category]
     places = list(_places(dataset, results))
-    best = None
+    best: Calibration | None = None
     for score in SCORES:
         valid = detections = 0
         for place in places:
@@ -165,6 +168,7 @@ def calibrate(dataset: GroundTruth, results: Results) -> Calibration:
             recall = valid / len(annotations)
             num_images = len(dataset.data["images"])
             best = Calibration(score, f1, precision, recall, len(annotations), num_images)
+    assert best is not None  # there are scores to try
     return best
 
 
@@ -187,13 +191,13 @@ def summarise(
     group = np.array([dataset.groups[c] for c in category.tolist()])
     weights = draw_weights(len(place), num_draws, np.random.default_rng(seed))
 
-    def row(mine: np.ndarray) -> dict[str, Any]:
+    def row(mine: Mask) -> dict[str, Any]:
         return _shares(image[mine], outcome[mine], weights)
 
     names = {c["id"]: c["name"] for c in dataset.data["categories"]}
     wrong: dict[int, Counter[str]] = {c: Counter() for c in names}
     for verdict in verdicts:
-        if verdict.outcome == WRONG_CLASS:
+        if verdict.outcome == WRONG_CLASS and verdict.named is not None:
             wrong[verdict.category_id][names[verdict.named]] += 1
     present = [c for c in names if (category == c).any()]
     bins = np.linspace(0, 1, 11)
@@ -222,11 +226,11 @@ class _Place:
         ious: float64[I, D].
     """
 
-    instances: np.ndarray
-    detections: np.ndarray
-    ious: np.ndarray
+    instances: IntArray
+    detections: IntArray
+    ious: FloatArray
 
-    def above(self, scores: np.ndarray, score: float) -> np.ndarray:
+    def above(self, scores: FloatArray, score: float) -> FloatArray:
         """``ious`` with the detections of this score and more: best first, so the first columns.
 
         What is suppressed by a better detection is so at every score: none comes back.
@@ -235,6 +239,7 @@ class _Place:
 
 
 def _places(dataset: GroundTruth, results: Results) -> Iterator[_Place]:
+    assert results.masks is not None  # see load_detections
     sizes = dict(zip(dataset.scope.image_ids.tolist(), dataset.scope.sizes.tolist(), strict=True))
     instances: dict[int, list[int]] = {image_id: [] for image_id in sizes}
     for index, annotation in enumerate(dataset.data["annotations"]):
@@ -259,17 +264,19 @@ def to_rle(segmentation: Any, size: Sequence[int]) -> dict[str, Any]:
     if isinstance(segmentation, Mapping) and not isinstance(segmentation["counts"], list):
         return dict(segmentation)
     rle = mask_api.frPyObjects(segmentation, *size)
-    return mask_api.merge(rle) if isinstance(rle, list) else rle
+    merged: dict[str, Any] = mask_api.merge(rle) if isinstance(rle, list) else rle
+    return merged
 
 
-def _iou(first: list[dict], second: list[dict]) -> np.ndarray:
+def _iou(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> FloatArray:
     """float64[len(first), len(second)]"""
     if not first or not second:
         return np.zeros((len(first), len(second)))
-    return mask_api.iou(first, second, [False] * len(second))
+    ious: FloatArray = mask_api.iou(first, second, [False] * len(second))
+    return ious
 
 
-def _keep_best(ious: np.ndarray) -> list[int]:
+def _keep_best(ious: FloatArray) -> list[int]:
     """Non-maximum suppression of masks [D, D], best first, without regard to categories."""
     kept: list[int] = []
     for index in range(len(ious)):
@@ -278,7 +285,7 @@ def _keep_best(ious: np.ndarray) -> list[int]:
     return kept
 
 
-def _match(ious: np.ndarray) -> np.ndarray:
+def _match(ious: FloatArray) -> IntArray:
     """int[I]: the detection that serves each instance, -1 for none; pairs of high IoU first."""
     served_by = np.full(len(ious), -1)
     rows, columns = np.nonzero(ious >= MIN_IOU)
@@ -289,7 +296,7 @@ def _match(ious: np.ndarray) -> np.ndarray:
     return served_by
 
 
-def _shares(image: np.ndarray, outcome: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+def _shares(image: IntArray, outcome: IntArray, weights: Weights) -> dict[str, Any]:
     """Of instances by their image and outcome; weights uint8[B, N]."""
     counts = np.zeros((weights.shape[1], len(OUTCOMES)))
     np.add.at(counts, (image, outcome), 1)
