@@ -1,4 +1,4 @@
-"""Whether the values of a record are what its annotations say: configs are checked as they are made.
+"""Whether the values of a record are what its annotations say: configs are checked by it.
 
 Knows what configs are made of: numbers, text, paths, None, tuples and other records, and unions of
 these. True is no number; a whole number is a float too; floats are finite.

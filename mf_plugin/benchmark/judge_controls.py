@@ -29,7 +29,7 @@ from mf_plugin.errors import InputError
 from mf_plugin.evaluation.valid_instances import to_rle
 from mf_plugin.extras import require
 from mf_plugin.lvis.compose import Instance
-from mf_plugin.lvis.io import image_path, read_lvis
+from mf_plugin.lvis.io import image_path, read_lvis, validate_lvis
 from mf_plugin.lvis.minilvis_files import (
     VERSION,
     annotation_of,
@@ -38,6 +38,7 @@ from mf_plugin.lvis.minilvis_files import (
     write_annotations,
     write_provenance,
 )
+from mf_plugin.lvis.paths import image_file
 from mf_plugin.mosaic.pipeline import MosaicPipeline
 
 GENERATOR = "judge control"
@@ -68,6 +69,10 @@ def build_control(
     source = Path(source)
     path = source / "annotations.json"
     data = read_lvis(path)
+    try:
+        validate_lvis(data, nested=True)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     pipeline = None if model is None else MosaicPipeline.from_pretrained(model)
     parameters = {
         "version": VERSION,
@@ -151,12 +156,13 @@ def _copy_images(
         name = image_path(image)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         try:
+            file = image_file(source, image)
             if change is None:
-                shutil.copyfile(source / name, folder / name)
+                shutil.copyfile(file, folder / name)
                 continue
-            pixels = np.asarray(Image.open(source / name).convert("RGB"))
+            pixels = np.asarray(Image.open(file).convert("RGB"))
         except OSError as error:
-            raise InputError(f"image {source / name} cannot be read: {error}") from error
+            raise InputError(f"image {file} cannot be read: {error}") from error
         (folder / name).write_bytes(jpeg(change(pixels)))
 
 

@@ -27,6 +27,7 @@ from mf_plugin.evaluation.judge import (
 from mf_plugin.generation.finished import FinishedDataset
 from mf_plugin.generation.quality import JudgeScores
 from mf_plugin.generation.records import Record
+from mf_plugin.lvis.paths import file_inside
 from mf_plugin.lvis.sprites import preset_categories
 from mf_plugin.mosaic.clip import ClipScorer
 
@@ -134,7 +135,7 @@ def _crop_accepted(
     ]
     if not positions:
         return
-    path = folder / record["file_name"]
+    path = file_inside(folder, record["file_name"])
     try:
         image = np.asarray(Image.open(path).convert("RGB"))
     except OSError as error:

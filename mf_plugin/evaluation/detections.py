@@ -179,8 +179,7 @@ class _Columns:
         iou_types = tuple(t for t in IOU_TYPES if self.fields[t])
         if not iou_types:
             raise InputError(
-                f"{self.name}: some detections lack bbox and some segmentation, "
-                "expected one in all"
+                f"{self.name}: some detections lack bbox and some segmentation, expected one in all"
             )
         image, category, scores = (np.concatenate(c) for c in zip(*self.all, strict=True))
         self.all.clear()

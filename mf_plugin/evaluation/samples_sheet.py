@@ -13,8 +13,10 @@ from pycocotools import mask as mask_api
 
 from mf_plugin.arrays import Pixels
 from mf_plugin.errors import InputError
+from mf_plugin.evaluation.truth_checks import check_ground_truth
 from mf_plugin.evaluation.valid_instances import to_rle
-from mf_plugin.lvis.io import image_path, read_lvis
+from mf_plugin.lvis.io import read_lvis
+from mf_plugin.lvis.paths import image_file
 
 COLOURS = (
     (230, 60, 60), (60, 150, 240), (60, 200, 90), (245, 180, 30), (170, 90, 230),
@@ -45,20 +47,25 @@ def draw_samples(
             raise InputError(f"{name} is {value}; expected at least 1")
     folder = Path(folder)
     data = read_lvis(folder / "annotations.json")
+    check_ground_truth(str(folder / "annotations.json"), data)
     if not data["images"]:
         raise InputError(f"{folder} has no images; expected some to draw")
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(data["images"]), min(count, len(data["images"])), replace=False)
-    names = {c["id"]: c["name"].replace("_", " ") for c in data["categories"]}
+    names = {c["id"]: c.get("name", "").replace("_", " ") for c in data["categories"]}
     rows = -(-len(chosen) // columns)
     step = side + GAP
     size = (min(columns, len(chosen)) * step - GAP, rows * (2 * step + GAP) - 2 * GAP)
     sheet = Image.new("RGB", size, "white")
     for place, index in enumerate(sorted(chosen.tolist())):
         image = data["images"][index]
-        mine = [a for a in data["annotations"] if a["image_id"] == image["id"]]
+        mine = [
+            a
+            for a in data["annotations"]
+            if a["image_id"] == image["id"] and a["segmentation"]
+        ]
         left, top = place % columns * step, place // columns * (2 * step + GAP)
-        plain = _read(folder / image_path(image))
+        plain = _read(image_file(folder, image))
         scale = side / max(plain.shape[:2])
         large = cv2.resize(plain, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         sheet.paste(Image.fromarray(large), (left, top))

@@ -20,7 +20,7 @@ from mf_plugin.evaluation.dataset_quality import crop_object
 from mf_plugin.evaluation.detections import Results
 from mf_plugin.evaluation.rare import GroundTruth
 from mf_plugin.evaluation.valid_instances import OUTCOMES, VALID, Verdict, to_rle
-from mf_plugin.lvis.io import image_path
+from mf_plugin.lvis.paths import image_file
 
 SIDE = 112  # pixels of a crop as drawn
 FILL = 0.6  # longer side of the object's box over the side of its crop
@@ -89,7 +89,7 @@ def _draw_tile(
     """uint8[SIDE, 2 SIDE, 3]"""
     image = next(i for i in dataset.data["images"] if i["id"] == verdict.image_id)
     annotation = dataset.data["annotations"][index]
-    path = folder / image_path(image)
+    path = image_file(folder, image)
     try:
         pixels = np.asarray(Image.open(path).convert("RGB"))
     except OSError as error:

@@ -23,8 +23,8 @@ from mf_plugin.errors import InputError
 from mf_plugin.fields import check_fields
 from mf_plugin.generation.filters import FilterConfig
 from mf_plugin.mosaic.attention import AttentionConfig
-from mf_plugin.mosaic.layout import check_division
 from mf_plugin.mosaic.clip import ClipFilterConfig
+from mf_plugin.mosaic.layout import check_division
 from mf_plugin.mosaic.masks import MaskConfig
 from mf_plugin.mosaic.sam import SamRefineConfig
 
@@ -69,7 +69,9 @@ class UntilConfig:
             if getattr(self, name) < 1:
                 raise InputError(f"until {name} is {getattr(self, name)}; expected at least 1")
         if self.max_images > MOST_IMAGES:
-            raise InputError(f"until max_images is {self.max_images}; expected {MOST_IMAGES} at most")
+            raise InputError(
+                f"until max_images is {self.max_images}; expected {MOST_IMAGES} at most"
+            )
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,9 @@ def check_id_lists(image: Mapping[str, Any], category_ids: Iterable[int]) -> Non
     for key in ("neg_category_ids", "not_exhaustive_category_ids"):
         listed = image.get(key)
         if not isinstance(listed, list):
-            raise InputError(f"image {image['id']}: expected a list under {key}, got {shown(listed)}")
+            raise InputError(
+                f"image {image['id']}: expected a list under {key}, got {shown(listed)}"
+            )
         for category_id in listed:
             if type(category_id) is not int or category_id not in category_ids:
                 raise InputError(
