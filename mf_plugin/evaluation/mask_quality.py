@@ -74,32 +74,6 @@ def mask_settings(config: GenerationConfig, methods: Sequence[str]) -> dict[str,
     return settings
 
 
-def measure_masks(
-    pipeline: MosaicPipeline,
-    config: GenerationConfig,
-    categories: Sequence[Category],
-    *,
-    per_category: int,
-    size: tuple[int, int],
-    read_steps: Sequence[int],
-    seed: int,
-    styles: Sequence[str] = TRAIN_STYLES,
-) -> list[MeasuredMask]:
-    """``compare_masks`` of the config's own setting."""
-    own = {"": MaskSetting(config.attention, config.mask)}
-    return compare_masks(
-        pipeline,
-        config,
-        own,
-        categories,
-        per_category=per_category,
-        size=size,
-        read_steps=read_steps,
-        seed=seed,
-        styles=styles,
-    )[""]
-
-
 def compare_masks(
     pipeline: MosaicPipeline,
     config: GenerationConfig,

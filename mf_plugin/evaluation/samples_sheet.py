@@ -60,9 +60,7 @@ def draw_samples(
     for place, index in enumerate(sorted(chosen.tolist())):
         image = data["images"][index]
         mine = [
-            a
-            for a in data["annotations"]
-            if a["image_id"] == image["id"] and a["segmentation"]
+            a for a in data["annotations"] if a["image_id"] == image["id"] and a["segmentation"]
         ]
         left, top = place % columns * step, place // columns * (2 * step + GAP)
         plain = _read(image_file(folder, image))

@@ -6,6 +6,7 @@ a run that is stopped goes on from its checkpoint exactly. Checkpoints lie in th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -40,6 +41,18 @@ _VAE, _LATENTS, _UNET, _DECODER, _SCENES = range(5)
 _SHOWN = ("categories", "backgrounds", "styles")  # what stands beside the latents
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What the stages share."""
+
+    torch: ModuleType
+    config: TinySDConfig
+    corpus: Corpus
+    vae: AutoencoderKL
+    work: Path
+    device: str
+
+
 class _Latents(TypedDict):
     """Of the training set: for each region shape float16[N, 4, h, w] and, of each of _SHOWN, its
     indices[N]."""
@@ -61,17 +74,18 @@ def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> P
     if config.start is not None:
         _load_start(Path(config.start), vae, text_encoder, unet)
 
-    _train_vae(torch, config, corpus, vae, work, device)
-    latents = _encode(torch, config, corpus, vae, work, device)
+    run = _Run(torch, config, corpus, vae, work, device)
+    _train_vae(run)
+    latents = _encode(run)
     if config.start is not None and not config.vae_cycles:  # the U-Net knows this scale
         latents["scaling_factor"] = float(vae.config.scaling_factor)
     captions = Captions(tokenizer, corpus.categories, config)
     scenes = None
     if config.scenes:
-        encoded, objects = _encode_scenes(torch, config, corpus, vae, work, device)
+        encoded, objects = _encode_scenes(run)
         scenes = encoded, SceneCaptions(tokenizer, corpus.categories, objects, config)
-    _train_unet(torch, config, latents, captions, scenes, text_encoder, unet, work, device)
-    _train_decoder(torch, config, corpus, vae, work, device)
+    _train_unet(run, latents, captions, scenes, text_encoder, unet)
+    _train_decoder(run)
     vae.register_to_config(scaling_factor=latents["scaling_factor"])
     return export(vae, text_encoder, tokenizer, unet, out)
 
@@ -129,16 +143,11 @@ def export(
 
 
 def _compose_batch(
-    torch: ModuleType,
-    corpus: Corpus,
-    rng: np.random.Generator,
-    size: tuple[int, int],
-    count: int,
-    device: str,
+    run: _Run, rng: np.random.Generator, size: tuple[int, int], count: int
 ) -> tuple[Tensor, dict[str, IntArray]]:
     """Images float32[N, 3, H, W] in [-1, 1], and of each of _SHOWN its indices[N]."""
-    drawn = [corpus.draw(rng, size) for _ in range(count)]
-    images = torch.from_numpy(np.stack([d.image for d in drawn])).to(device)
+    drawn = [run.corpus.draw(rng, size) for _ in range(count)]
+    images = run.torch.from_numpy(np.stack([d.image for d in drawn])).to(run.device)
     images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
     shown = zip(_SHOWN, zip(*(d[1:] for d in drawn), strict=True), strict=True)
     return images, {what: np.array(indices) for what, indices in shown}
@@ -153,21 +162,15 @@ def _reconstruction_loss(torch: ModuleType, decoded: Tensor, images: Tensor) -> 
     return error.abs().mean() + 2 * colour + 0.5 * (across + down)
 
 
-def _train_vae(
-    torch: ModuleType,
-    config: TinySDConfig,
-    corpus: Corpus,
-    vae: AutoencoderKL,
-    work: Path,
-    device: str,
-) -> None:
+def _train_vae(run: _Run) -> None:
+    torch, config, vae = run.torch, run.config, run.vae
     optimizer = torch.optim.AdamW(vae.parameters(), config.vae_lr, weight_decay=1e-4)
     vae.train()
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, _VAE, step))
-        images, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
-        generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
+        images, _ = _compose_batch(run, rng, (64, 64), config.vae_batch)
+        generator = torch.Generator(run.device).manual_seed(int(rng.integers(2**31)))
         posterior = vae.encode(images).latent_dist
         decoded = vae.decode(posterior.sample(generator)).sample
         reconstruction = _reconstruction_loss(torch, decoded, images)
@@ -176,19 +179,13 @@ def _train_vae(
         return _update(torch, optimizer, loss, factor, config.vae_lr)
 
     state = {"vae": vae, "optimizer": optimizer}
-    run_steps(torch, "vae", work, total_steps(config.vae_cycles), state, step_fn)
+    run_steps(torch, "vae", run.work, total_steps(config.vae_cycles), state, step_fn)
     vae.requires_grad_(False).eval()
 
 
-def _train_decoder(
-    torch: ModuleType,
-    config: TinySDConfig,
-    corpus: Corpus,
-    vae: AutoencoderKL,
-    work: Path,
-    device: str,
-) -> None:
+def _train_decoder(run: _Run) -> None:
     """The decoder alone, on latents with a little noise, as a diffusion model hands them over."""
+    torch, config, vae = run.torch, run.config, run.vae
     parameters = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
     for parameter in parameters:
         parameter.requires_grad_(True)
@@ -196,31 +193,25 @@ def _train_decoder(
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, _DECODER, step))
-        images, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
-        generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
+        images, _ = _compose_batch(run, rng, (64, 64), config.vae_batch)
+        generator = torch.Generator(run.device).manual_seed(int(rng.integers(2**31)))
         with torch.no_grad():
             mean = vae.encode(images).latent_dist.mean
-            noise = torch.randn(mean.shape, generator=generator, device=device)
+            noise = torch.randn(mean.shape, generator=generator, device=run.device)
             latents = mean + 0.05 * mean.std() * noise
         loss = _reconstruction_loss(torch, vae.decode(latents).sample, images)
         factor = schedule(step, config.decoder_cycles, config)
         return _update(torch, optimizer, loss, factor, config.vae_lr)
 
     state = {"vae": vae, "optimizer": optimizer}
-    run_steps(torch, "decoder", work, total_steps(config.decoder_cycles), state, step_fn)
+    run_steps(torch, "decoder", run.work, total_steps(config.decoder_cycles), state, step_fn)
     vae.requires_grad_(False).eval()
 
 
-def _encode(
-    torch: ModuleType,
-    config: TinySDConfig,
-    corpus: Corpus,
-    vae: AutoencoderKL,
-    work: Path,
-    device: str,
-) -> _Latents:
+def _encode(run: _Run) -> _Latents:
     """Latents of the whole training set, computed once: a list of region shapes with arrays."""
-    path = work / "latents.npz"
+    torch, config, vae = run.torch, run.config, run.vae
+    path = run.work / "latents.npz"
     counts = region_counts(config)
     if not path.exists():
         arrays: dict[str, npt.NDArray[Any]] = {}
@@ -230,7 +221,7 @@ def _encode(
                 for first in range(0, count, 64):
                     rng = np.random.default_rng((config.seed, _LATENTS, b, first))
                     n = min(64, count - first)
-                    images, indices = _compose_batch(torch, corpus, rng, size, n, device)
+                    images, indices = _compose_batch(run, rng, size, n)
                     with torch.no_grad():
                         mean = vae.encode(images).latent_dist.mean
                     latents.append(mean.cpu().numpy().astype(np.float16))
@@ -239,7 +230,7 @@ def _encode(
                 arrays[f"latents{b}"] = np.concatenate(latents)
                 for what in _SHOWN:
                     arrays[f"{what}{b}"] = np.concatenate([indices[what] for indices in shown])
-        temporary = work / "latents.tmp.npz"
+        temporary = run.work / "latents.tmp.npz"
         np.savez(temporary, **arrays)  # type: ignore[arg-type]  # numpy: one name is a bool
         temporary.replace(path)
     with np.load(path) as saved:
@@ -250,25 +241,19 @@ def _encode(
     return {"shapes": shapes, "scaling_factor": float(1.0 / deviation)}
 
 
-def _encode_scenes(
-    torch: ModuleType,
-    config: TinySDConfig,
-    corpus: Corpus,
-    vae: AutoencoderKL,
-    work: Path,
-    device: str,
-) -> tuple[npt.NDArray[np.float16], list[list[int]]]:
+def _encode_scenes(run: _Run) -> tuple[npt.NDArray[np.float16], list[list[int]]]:
     """Latents float16[N, 4, h, w] of the scenes, computed once, and the objects of each."""
-    path = work / "scenes.npz"
+    torch, config, vae = run.torch, run.config, run.vae
+    path = run.work / "scenes.npz"
     if not path.exists():
         latents, objects = [], []
         for first in tqdm(range(0, config.scenes, 32), "scenes", unit="batch"):
             rng = np.random.default_rng((config.seed, _SCENES, first))
             drawn = [
-                corpus.draw_scene(rng, config.scene_size, config.scene_objects)
+                run.corpus.draw_scene(rng, config.scene_size, config.scene_objects)
                 for _ in range(min(32, config.scenes - first))
             ]
-            images = torch.from_numpy(np.stack([scene.image for scene in drawn])).to(device)
+            images = torch.from_numpy(np.stack([scene.image for scene in drawn])).to(run.device)
             with torch.no_grad():
                 mean = vae.encode(images.permute(0, 3, 1, 2).float() / 127.5 - 1).latent_dist.mean
             latents.append(mean.cpu().numpy().astype(np.float16))
@@ -276,7 +261,7 @@ def _encode_scenes(
         rows = np.full((config.scenes, config.scene_objects[1]), -1, np.int16)
         for row, seen in zip(rows, objects, strict=True):
             row[: len(seen)] = seen
-        temporary = work / "scenes.tmp.npz"
+        temporary = run.work / "scenes.tmp.npz"
         np.savez(temporary, latents=np.concatenate(latents), objects=rows)
         temporary.replace(path)
     with np.load(path) as saved:
@@ -284,17 +269,15 @@ def _encode_scenes(
 
 
 def _train_unet(
-    torch: ModuleType,
-    config: TinySDConfig,
+    run: _Run,
     latents: _Latents,
     captions: Captions,
     scenes: tuple[npt.NDArray[np.float16], SceneCaptions] | None,
     text_encoder: CLIPTextModel,
     unet: UNet2DConditionModel,
-    work: Path,
-    device: str,
 ) -> None:
     """v-prediction, min-SNR weights (Hang et al. 2023); leaves the averaged weights in place."""
+    torch, config, device = run.torch, run.config, run.device
     scheduler = components.build_scheduler()
     snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
     weights = (snr.clamp(max=config.min_snr) / (snr + 1)).to(device)
@@ -337,7 +320,7 @@ def _train_unet(
         return value
 
     state = {"model": model, "average": average, "optimizer": optimizer}
-    run_steps(torch, "unet", work, total_steps(config.unet_cycles), state, step_fn)
+    run_steps(torch, "unet", run.work, total_steps(config.unet_cycles), state, step_fn)
     model.load_state_dict(average.module.state_dict())
     model.requires_grad_(False).eval()
 
