@@ -27,6 +27,7 @@ EXTRAS = {
     "eval": ["hotcoco", "matplotlib>=3.8", "msgspec>=0.18", "numba>=0.60"],
     "scale": ["ray>=2.40"],
     "dev": ["pytest>=8", "hypothesis>=6.100"],
+    "lint": ["ruff>=0.17", "mypy>=2.4"],
 }
 
 setup(

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_SHORT.maxlevel = 3
+
 
 class InputError(ValueError):
     """Input of a user is not usable; the message is one line: the value and what was expected."""
+
+
+def shown(value: object) -> str:
+    """``repr`` for a message: of anything, however long, deep or wild, 80 characters at most."""
+    try:
+        text = " ".join(_SHORT.repr(value).split())
+    except ValueError:  # an integer of more digits than Python prints
+        text = f"a very large {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-"""Optional dependencies: imported where they are used, named by their extra where they are missing."""
+"""Optional dependencies: imported where used, named by their extra where missing."""
 
 from __future__ import annotations
 

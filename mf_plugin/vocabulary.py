@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from mf_plugin.errors import InputError
+from mf_plugin.errors import InputError, shown
+from mf_plugin.fields import check_fields
+from mf_plugin.jsonfile import read_json
 
 GROUPS = ("r", "c", "f")
 RARE_MAX_IMAGES = 10  # LVIS v1: rare in 1 to 10 training images
 COMMON_MAX_IMAGES = 100  # common in 11 to 100, frequent in more
+
+_LARGEST_NUMBER = (1 << 53) - 1  # every reader of json has it exact
+_MOST_LETTERS = 1000
 
 # "bow_(weapon)" -> "bow"; LVIS has one name that goes on behind its qualifier,
 # "monitor_(computer_equipment) computer_monitor", and it is cut there too.
@@ -79,6 +83,7 @@ class Vocabulary(Sequence[Category]):
         self._by_id: dict[int, Category] = {}
         self._by_name: dict[str, Category] = {}
         for category in self._categories:
+            check_category(category)
             if not category.name.strip():
                 raise InputError(f"category {category.id} has an empty name")
             if category.frequency not in (None, *GROUPS):
@@ -107,12 +112,7 @@ class Vocabulary(Sequence[Category]):
             InputError: the file is missing, is no json, or has no categories.
         """
         path = Path(path)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist: expected an LVIS json") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not valid json (truncated?): {error}") from None
+        data = read_json(path, "an LVIS json")
         categories = data.get("categories") if isinstance(data, dict) else data
         if not isinstance(categories, list):
             raise InputError(f"{path} has no list of categories")
@@ -199,7 +199,13 @@ class Vocabulary(Sequence[Category]):
             return f": did you mean {', '.join(map(repr, close))}?"
         return f": the vocabulary has {len(self)} categories, none with a name like it"
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Category: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Vocabulary: ...
+
+    def __getitem__(self, index: int | slice) -> Category | Vocabulary:
         """``vocabulary[i]`` is a Category; a slice is a Vocabulary of it (never empty)."""
         if isinstance(index, slice):
             return Vocabulary(self._categories[index])
@@ -227,22 +233,46 @@ def _clean(name: str) -> str:
     return " ".join(words.replace("_", " ").split())
 
 
+def check_category(category: object) -> None:
+    """
+    Raises:
+        InputError: a field is of a wrong type, a number is negative, a name has thousands of
+            letters.
+    """
+    if not isinstance(category, Category):
+        raise InputError(f"expected a category with an id and a name, got {shown(category)}")
+    what = f"category {shown(category.name)}: "
+    check_fields(category, what, frequency="'r', 'c' or 'f'", synonyms="a list of words")
+    for name in ("id", "image_count", "instance_count"):
+        number = getattr(category, name)
+        if number is not None and not 0 <= number <= _LARGEST_NUMBER:
+            raise InputError(f"{what}{name} is {shown(number)}; expected a number from 0")
+    if max(map(len, (category.name, *category.synonyms))) > _MOST_LETTERS:
+        raise InputError(f"{what}expected names of at most {_MOST_LETTERS} letters")
+
+
 def _parse_category(category: Mapping[str, Any]) -> Category:
     if not isinstance(category, Mapping):
-        raise InputError(f"expected a category with an id and a name, got {category!r}")
+        raise InputError(f"expected a category with an id and a name, got {shown(category)}")
     for key, kind in (("id", int), ("name", str)):
-        if not isinstance(category.get(key), kind):
+        if type(category.get(key)) is not kind:
             raise InputError(
-                f"category {dict(category)!r}: expected {key!r} as {kind.__name__}, "
-                f"got {category.get(key)!r}"
+                f"category {shown(dict(category))}: expected {key!r} as {kind.__name__}, "
+                f"got {shown(category.get(key))}"
             )
+    synonyms = category.get("synonyms")
+    if not isinstance(synonyms, (list, tuple, type(None))):
+        raise InputError(
+            f"category {shown(category['name'])}: synonyms is {shown(synonyms)}; expected a list "
+            "of words"
+        )
     return Category(
         id=category["id"],
         name=category["name"],
         synset=category.get("synset") or "",
         frequency=category.get("frequency"),
         definition=category.get("def") or "",
-        synonyms=tuple(category.get("synonyms") or ()),
+        synonyms=tuple(synonyms or ()),
         image_count=category.get("image_count"),
         instance_count=category.get("instance_count"),
     )

@@ -66,7 +66,7 @@ def test_a_third_of_the_names_are_several_tokens_long(pipeline):
 
 def test_attention_of_the_bundled_model_finds_its_objects():
     """Far below what tools/measure_masks.py measures, far above a model that knows nothing."""
-    from mf_plugin.evaluation.mask_quality import measure_masks, summarise
+    from mf_plugin.evaluation.mask_quality import MaskSetting, compare_masks, summarise
     from mf_plugin.generation.config import load_generation_config
     from mf_plugin.lvis.sprites import preset_categories
     from mf_plugin.mosaic.pipeline import MosaicPipeline
@@ -77,13 +77,14 @@ def test_attention_of_the_bundled_model_finds_its_objects():
         Path(__file__).parents[1] / "configs/generation/minilvis_rare.py"
     )
     rare = Vocabulary.from_categories(preset_categories("demo")).group("r")
-    measured = measure_masks(
+    measured = compare_masks(
         MosaicPipeline.from_pretrained(config.model),
         config,
+        {"own": MaskSetting(config.attention, config.mask)},
         rare,
         per_category=3,
         size=(64, 64),
         read_steps=[6, 12, 18],
         seed=1,
-    )
+    )["own"]
     assert summarise(measured)["mean_iou"] > 0.4

@@ -119,8 +119,10 @@ def test_bare_names_have_no_groups_until_counts_give_them():
         ("bow", "unknown category 'bow': did you mean 'bow_(weapon)', 'bow_(decorative_ribbons)'?"),
         ("airplan", "unknown category 'airplan': did you mean 'airplane'?"),
         ("Airplane", "unknown category 'Airplane': did you mean 'airplane'?"),
-        ("xyzzy", "unknown category 'xyzzy': the vocabulary has 3 categories, none with a name "
-         "like it"),
+        (
+            "xyzzy",
+            "unknown category 'xyzzy': the vocabulary has 3 categories, none with a name like it",
+        ),
     ],
 )
 def test_unknown_name_is_named_with_close_matches(name, expected):
@@ -155,7 +157,7 @@ def test_errors(build, message):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (None, "does not exist"),
+        (None, "is not a file"),
         ('{"categories": [{"id": 1', "is not valid json"),
         ('{"images": []}', "has no list of categories"),
         ("[]", "the vocabulary is empty"),

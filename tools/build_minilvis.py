@@ -66,9 +66,7 @@ def main() -> None:
     size = tuple(args.size or SIZE)
     for split in args.split or SPLITS:
         base = "train" if split == NOVEL else split
-        folder = build_split(
-            args.out / base, base, args.preset, args.seed, args.num_images, size
-        )
+        folder = build_split(args.out / base, base, args.preset, args.seed, args.num_images, size)
         if split == NOVEL:
             folder = build_novel(args.out / NOVEL, folder)
         print(folder)

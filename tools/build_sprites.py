@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mf_plugin import cli  # noqa: E402
-from mf_plugin.errors import InputError  # noqa: E402
+from mf_plugin import cli
+from mf_plugin.errors import InputError
 
 logger = logging.getLogger(__name__)
 

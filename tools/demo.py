@@ -1,8 +1,10 @@
 """From nothing to a rare-category AP table: mini-LVIS, MosaicFusion, two trainings, the report.
 
-python tools/demo.py                 # seed 1: what `make demo` runs
-python tools/demo.py --seeds 1 2 3   # with intervals over seeds, too
-python tools/demo.py --framework detectron2 --detector centernet2   # another line of docs/detectors.md
+Seed 1 (what `make demo` runs), three seeds, another line of docs/detectors.md:
+
+    python tools/demo.py
+    python tools/demo.py --seeds 1 2 3
+    python tools/demo.py --framework detectron2 --detector centernet2
 
 Every step is a command of this repository, printed before it runs; the two trainings of a seed run
 side by side, a share of the cores each. A step that has finished is not run again; --fresh starts
@@ -80,8 +82,7 @@ def plan(out: Path, choice: Choice) -> list[list[Step]]:
         Step(
             f"data {part}",
             f"compose the {part} split of mini-LVIS: {why}",
-            ["tools/build_minilvis.py", "--preset", "demo", "--split", part]
-            + ["--out", str(data)],
+            ["tools/build_minilvis.py", "--preset", "demo", "--split", part] + ["--out", str(data)],
             data / part / "annotations.json",
         )
         for part, why in (
@@ -174,9 +175,7 @@ def run_stage(steps: list[Step], number: str) -> dict[str, float]:
     running = {}
     for position, step in enumerate(steps):
         bars = {"TQDM_POSITION": str(position)} if len(steps) > 1 else {}
-        running[step.name] = start(
-            step.arguments, REPOSITORY, jobs=len(steps), environment=bars
-        )
+        running[step.name] = start(step.arguments, REPOSITORY, jobs=len(steps), environment=bars)
     try:
         while running:
             time.sleep(0.2)
@@ -198,7 +197,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("work_dirs/demo"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of training (default: 1)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1], help="of training (default: 1)"
+    )
     parser.add_argument(
         "--split",
         choices=("val", "minival"),

@@ -1,6 +1,6 @@
 """Draw some images of a dataset folder as one picture, plain and with their masks.
 
-    python tools/draw_samples.py work_dirs/demo/synthetic --out samples.png
+python tools/draw_samples.py work_dirs/demo/synthetic --out samples.png
 """
 
 from __future__ import annotations

@@ -86,9 +86,7 @@ def main() -> None:
     parser.add_argument(
         "--backgrounds", nargs="+", default=BACKGROUNDS, help="words of {background}; default: all"
     )
-    parser.add_argument(
-        "--styles", nargs="+", default=[""], help="words of {style}; default: none"
-    )
+    parser.add_argument("--styles", nargs="+", default=[""], help="words of {style}; default: none")
     parser.add_argument("--steps", type=int, default=30, help="sampler steps; default: %(default)s")
     parser.add_argument("--guidance", type=float, default=4.0, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=10, help="default: %(default)s")

@@ -34,7 +34,7 @@ def main() -> None:
         "--read-steps",
         type=int,
         nargs="+",
-        help="sampler steps to read, from 0, the noisiest (default: a quarter, half, three quarters)",
+        help="sampler steps to read, from 0, the noisiest (default: at 1/4, 1/2 and 3/4)",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, type=Path)

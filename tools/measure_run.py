@@ -1,6 +1,6 @@
 """Measure one results file so that it can be compared later without it: a step of the benchmark.
 
-    python tools/measure_run.py --gt val.json --results run/results.segm.json --out measured.json
+python tools/measure_run.py --gt val.json --results run/results.segm.json --out measured.json
 """
 
 from __future__ import annotations

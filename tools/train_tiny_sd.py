@@ -1,6 +1,7 @@
 """Train tiny Stable Diffusion on mini-LVIS; stop it at any time, the same command goes on.
 
-python tools/train_tiny_sd.py --config configs/tiny_sd/demo.py --work-dir work_dirs/tiny_sd --out work_dirs/tiny_sd/pipeline
+python tools/train_tiny_sd.py --config configs/tiny_sd/demo.py \\
+    --work-dir work_dirs/tiny_sd --out work_dirs/tiny_sd/pipeline
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from mf_plugin.cli import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--config", required=True, help="a file of configs/tiny_sd")
     parser.add_argument("--work-dir", required=True, type=Path, help="checkpoints and logs")
     parser.add_argument("--out", required=True, type=Path, help="pipeline folder to write")

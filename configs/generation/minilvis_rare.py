@@ -26,8 +26,17 @@ config = GenerationConfig(
     # the captions and words that the bundled model was trained on (configs/tiny_sd/demo_styles.py)
     template="a photo of a single {name} on a {background} background, {style}",
     backgrounds=(
-        "red", "yellow", "green", "blue", "purple", "brown", "gray", "white", "black",
-        "gradient", "sky",
+        "red",
+        "yellow",
+        "green",
+        "blue",
+        "purple",
+        "brown",
+        "gray",
+        "white",
+        "black",
+        "gradient",
+        "sky",
     ),
     styles=("glossy", "flat", "soft", "bold", "paper"),
     attention=AttentionConfig(tokens="next"),  # of "kimono" and "ring" it attends to the "on"

@@ -11,6 +11,7 @@ from minilvis_rare import config as parent
 config = dataclasses.replace(
     parent,
     regions=("2x2", "3x3"),
-    jitter=0.4375,  # regions of 56 to 88 px, as in training; 0.375 makes 48 to 112 of three in a row
+    # regions of 56 to 88 px, as in training; 0.375 makes 48 to 112 of three in a row
+    jitter=0.4375,
     images_per_category=30,  # x 10 rare categories = 300 canvases, 1,950 objects
 )

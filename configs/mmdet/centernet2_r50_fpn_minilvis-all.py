@@ -14,10 +14,7 @@ num_classes = 278
 model = dict(
     backbone=dict(frozen_stages=-1, norm_eval=False, init_cfg=None),  # from scratch
     roi_head=dict(
-        bbox_head=[
-            dict(head, num_classes=num_classes)
-            for head in _base_.model.roi_head.bbox_head  # noqa: F821  mmengine fills it in
-        ],
+        bbox_head=[dict(head, num_classes=num_classes) for head in _base_.model.roi_head.bbox_head],
         mask_head=dict(num_classes=num_classes),
     ),
 )

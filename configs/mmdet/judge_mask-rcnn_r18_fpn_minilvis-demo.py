@@ -8,7 +8,8 @@ _base_ = "./mask-rcnn_r18_fpn_minilvis-demo.py"
 
 data_root = "work_dirs/judge/data"
 data_command = (
-    "python tools/judge_detector.py data --model mf_plugin/assets/tiny_sd --out work_dirs/judge/data"
+    "python tools/judge_detector.py data --model mf_plugin/assets/tiny_sd "
+    "--out work_dirs/judge/data"
 )
 work_dir = "work_dirs/judge/run"
 

@@ -180,7 +180,10 @@ model = dict(
                 ignore_iof_thr=-1,
             ),
             sampler=dict(
-                type="RandomSampler", num=48, pos_fraction=0.25, neg_pos_ub=-1,
+                type="RandomSampler",
+                num=48,
+                pos_fraction=0.25,
+                neg_pos_ub=-1,
                 add_gt_as_proposals=True,
             ),
             mask_size=28,

@@ -17,8 +17,17 @@ config = TinySDConfig(
     ),
     # plain ones: what little capacity there is goes to the objects
     backgrounds=(
-        "red", "yellow", "green", "blue", "purple", "brown", "gray", "white", "black",
-        "gradient", "sky",
+        "red",
+        "yellow",
+        "green",
+        "blue",
+        "purple",
+        "brown",
+        "gray",
+        "white",
+        "black",
+        "gradient",
+        "sky",
     ),
     captions=(
         ("a photo of a single {name} on a {background} background", 0.75),

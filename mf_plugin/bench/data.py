@@ -143,7 +143,7 @@ def data_table(measured: dict[str, Any]) -> str:
 
 def _run(framework: str, case: str, root: Path, *more: str) -> str:
     command = [sys.executable, "-m", "mf_plugin.bench.loading", framework, case, str(root), *more]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     return done.stdout

@@ -27,6 +27,7 @@ from mf_plugin.bench.results_standin import write_standin
 from mf_plugin.evaluation.pieces import as_dict, pieces_of_file
 from mf_plugin.lvis.io import write_json_atomic
 
+Peer = Callable[[Path, Path], float]
 TARGET = {"wall_s": 120, "peak_gb": 4.0}
 
 
@@ -92,9 +93,9 @@ def evaluation_table(result: dict[str, Any]) -> str:
     return f"{head}\n\n| measure | value |\n|---|---:|\n{body}"
 
 
-def peers() -> dict[str, Callable[[Path, Path], float]]:
+def peers() -> dict[str, Peer]:
     """name -> mask AP in percent from a ground truth and a results file."""
-    found = {"mf_plugin": _ours, "hotcoco": _hotcoco}
+    found: dict[str, Peer] = {"mf_plugin": _ours, "hotcoco": _hotcoco}
     for name, module, work in (
         ("lvis-api", "lvis", _lvis_api),
         ("faster-coco-eval", "faster_coco_eval", _faster_coco_eval),
@@ -107,7 +108,8 @@ def peers() -> dict[str, Callable[[Path, Path], float]]:
 def _ours(gt: Path, results: Path) -> float:
     from mf_plugin.evaluation.rare import evaluate_lvis
 
-    return evaluate_lvis(gt, results, ["segm"])["segm"]["AP"]
+    ap: float = evaluate_lvis(gt, results, ["segm"])["segm"]["AP"]
+    return ap
 
 
 def _hotcoco(gt: Path, results: Path) -> float:
@@ -119,14 +121,14 @@ def _hotcoco(gt: Path, results: Path) -> float:
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summary_lines()
-    return 100 * evaluator.get_results()["AP"]
+    return 100 * float(evaluator.get_results()["AP"])
 
 
 def _lvis_api(gt: Path, results: Path) -> float:
     import numpy as np
 
     if not hasattr(np, "float"):
-        np.float = float  # the released lvis-api needs it
+        setattr(np, "float", float)  # noqa: B010  the released lvis-api needs it
     from lvis import LVIS, LVISEval, LVISResults
 
     truth = LVIS(str(gt))
@@ -135,7 +137,7 @@ def _lvis_api(gt: Path, results: Path) -> float:
         del entry["bbox"]  # as Detectron2 does: areas of masks
     evaluator = LVISEval(truth, LVISResults(truth, entries, max_dets=300), "segm")
     evaluator.run()
-    return 100 * evaluator.results["AP"]
+    return 100 * float(evaluator.results["AP"])
 
 
 def _faster_coco_eval(gt: Path, results: Path) -> float:
@@ -145,14 +147,16 @@ def _faster_coco_eval(gt: Path, results: Path) -> float:
     evaluator = COCOeval_faster(truth, truth.loadRes(str(results)), "segm", lvis_style=True)
     evaluator.params.maxDets = [300]
     evaluator.run()
-    return 100 * evaluator.stats_as_dict["AP_all"]
+    return 100 * float(evaluator.stats_as_dict["AP_all"])
 
 
 def _compare(gt: Path, runs: list[Path], draws: int) -> float:
     from mf_plugin.evaluation.compare import compare_runs
 
     named = [(f"run{i}", path) for i, path in enumerate(runs)]
-    return compare_runs(gt, named, num_bootstrap=draws)["delta"]["run1"]["segm"]["AP"]
+    report = compare_runs(gt, named, num_bootstrap=draws)
+    gain: float = report["delta"]["run1"]["segm"]["AP"]
+    return gain
 
 
 def _alone(work: Callable[..., float], *arguments: Any) -> dict[str, Any]:
@@ -163,14 +167,15 @@ def _alone(work: Callable[..., float], *arguments: Any) -> dict[str, Any]:
     process.start()
     sender.close()
     try:
-        return receiver.recv()
+        measured: dict[str, Any] = receiver.recv()
     except EOFError:
         raise RuntimeError(f"{work.__name__} failed; its traceback stands above") from None
     finally:
         process.join()
+    return measured
 
 
-def _report(sender: Any, work: Callable[..., float], arguments: tuple) -> None:
+def _report(sender: Any, work: Callable[..., float], arguments: tuple[Any, ...]) -> None:
     begin = time.perf_counter()
     result = work(*arguments)
     used = resource.getrusage(resource.RUSAGE_SELF)

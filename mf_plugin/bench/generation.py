@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mf_plugin.arrays import Mask, Pixels
 from mf_plugin.bench.peers import UnetCalls, sample_plainly, synchronise
 from mf_plugin.extras import require
 from mf_plugin.generation.config import GenerationConfig
@@ -82,7 +83,7 @@ def measure_generation(
             "device": str(pipeline.device),
             "dtype": config.dtype,
             "threads": config.threads,
-            "canvas": list(config.canvas or config.region_size),
+            "canvas": list(config.canvas or config.region_size or ()),
             "steps": config.steps,
             "canvases": plan.num_images,
             "unet_calls": len(calls),
@@ -125,7 +126,7 @@ def measure_solver(repeats: int = 5, seed: int = 0) -> list[dict[str, Any]]:
     return results
 
 
-def _picture(height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _picture(height: int, width: int, rng: np.random.Generator) -> tuple[Pixels, Mask]:
     rows, columns = np.mgrid[:height, :width]
     inside = ((rows / height - 0.5) / 0.3) ** 2 + ((columns / width - 0.45) / 0.25) ** 2 < 1
     ground = np.stack(
@@ -160,7 +161,8 @@ def _attention_bytes(pipeline: Any, plan: Any) -> int:
         guidance=config.guidance,
         attention=attention_config_for(config.mask, config.attention),
     )
-    return output.attention_bytes
+    held: int = output.attention_bytes
+    return held
 
 
 def _peak_memory(work: Callable[[], Any], device: Any) -> int:

@@ -79,7 +79,7 @@ def detectron2_case(case: str, root: Path) -> tuple[Load, Factors]:
 
     _check(case)
 
-    def load() -> list[dict]:
+    def load() -> list[dict[str, Any]]:
         names = ["lvis_v1_train"]
         if case.startswith("any"):
             names = ["any_lvis_v1"]
@@ -87,9 +87,10 @@ def detectron2_case(case: str, root: Path) -> tuple[Load, Factors]:
         if case.endswith("+synthetic"):
             register("synthetic_lvis_v1", root / "synthetic")
             names.append("synthetic_lvis_v1")
-        return get_detection_dataset_dicts(names)
+        records: list[dict[str, Any]] = get_detection_dataset_dicts(names)
+        return records
 
-    def factors(records: list[dict]) -> Any:
+    def factors(records: list[dict[str, Any]]) -> Any:
         if case == "own":
             own = sys.modules["detectron2.data.samplers"].RepeatFactorTrainingSampler
             return own.repeat_factors_from_category_frequency(records, THRESHOLD)

@@ -16,10 +16,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
+
+from mf_plugin.arrays import IntArray
+
+Names = npt.NDArray[np.str_]
 
 LVIS_IMAGES, LVIS_INSTANCES = 100_170, 1_270_141  # of lvis_v1_train.json
 LVIS_GROUPS = {"r": 337, "c": 461, "f": 405}  # categories
@@ -98,8 +104,8 @@ def write_standin(
 
 
 def _instances(
-    groups: np.ndarray, images: int, instances: int, scale: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    groups: Names, images: int, instances: int, scale: float, rng: np.random.Generator
+) -> tuple[IntArray, IntArray]:
     """Image index and category id of each instance, by ascending image.
 
     A category lies in as many images as its group says, evenly spread in logarithm; the rest of
@@ -135,10 +141,10 @@ def _polygon_texts(rng: np.random.Generator) -> Iterator[tuple[str, str, float]]
 def _write_json(
     path: Path,
     paths: Sequence[str],
-    image_index: np.ndarray,
-    category: np.ndarray,
+    image_index: IntArray,
+    category: IntArray,
     names: Sequence[str],
-    groups: np.ndarray,
+    groups: Names,
     polygons: Sequence[tuple[str, str, float]],
     first_id: int,
     rng: np.random.Generator,
@@ -149,7 +155,7 @@ def _write_json(
     image_counts = np.bincount(pairs[1], minlength=len(names) + 1)
     instance_counts = np.bincount(category, minlength=len(names) + 1)
     drawn = rng.integers(0, len(polygons), len(category))
-    objects = zip(drawn.tolist(), image_index.tolist(), category.tolist())
+    objects = zip(drawn.tolist(), image_index.tolist(), category.tolist(), strict=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         file.write('{"info": {}, "licenses": [], "annotations": [')
@@ -177,12 +183,12 @@ def _write_json(
                 "image_count": int(image_counts[i]),
                 "instance_count": int(instance_counts[i]),
             }
-            for i, (name, group) in enumerate(zip(names, groups.tolist()), 1)
+            for i, (name, group) in enumerate(zip(names, groups.tolist(), strict=True), 1)
         ]
         file.write('], "categories": ' + json.dumps(categories) + "}")
 
 
-def _image(path: str) -> dict:
+def _image(path: str) -> dict[str, Any]:
     """Every image has a few negative categories, as LVIS's have."""
     number = int(Path(path).stem)
     url = path if path.startswith("images/") else f"http://images.cocodataset.org/{path}"
@@ -199,7 +205,7 @@ def _image(path: str) -> dict:
     }
 
 
-def _write_joined(file, texts: Iterable[str], total: int, what: str) -> None:
+def _write_joined(file: IO[str], texts: Iterable[str], total: int, what: str) -> None:
     separator = ""
     for text in tqdm(texts, desc=f"writing {what}", total=total, disable=total < 100_000):
         file.write(separator + text)

@@ -26,7 +26,7 @@ class UnetCalls:
     """
 
     def __init__(self) -> None:
-        self._inputs: dict[Any, tuple[tuple, dict]] = {}
+        self._inputs: dict[Any, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         self._order: list[Any] = []
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class UnetCalls:
     def recorded(self, unet: Any) -> Iterator[UnetCalls]:
         """Note the calls of ``unet`` inside."""
 
-        def note(module: Any, args: tuple, kwargs: dict) -> None:
+        def note(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             sample = args[0] if args else kwargs["sample"]
             key = (tuple(sample.shape), sample.dtype)
             self._inputs.setdefault(key, (args, kwargs))

@@ -20,6 +20,7 @@ import numpy as np
 from pycocotools import mask as mask_api
 from tqdm import tqdm
 
+from mf_plugin.arrays import FloatArray, IntArray
 from mf_plugin.lvis.io import write_json_atomic
 
 HEIGHT, WIDTH = 480, 640
@@ -37,7 +38,7 @@ class Library:
 
     polygons: list[list[float]]
     areas: list[float]
-    boxes: np.ndarray
+    boxes: FloatArray
     texts: list[str]
 
 
@@ -105,7 +106,7 @@ def make_library(rng: np.random.Generator) -> Library:
 
 def make_truth(
     images: int, library: Library, rng: np.random.Generator
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[dict[str, Any], IntArray]:
     """LVIS ground truth, and the shape of each annotation: int[A]."""
     groups = [group for group, size in GROUP_SIZES for _ in range(size)]
     counts = image_counts(images, rng)
@@ -114,9 +115,9 @@ def make_truth(
         for image in rng.choice(images, min(count, images), replace=False):
             present[image].add(category)
     entries, annotations, shapes = [], [], []
-    for image, categories in enumerate(present, 1):
+    for image, held in enumerate(present, 1):
         drawn = rng.integers(1, len(groups) + 1, NEGATIVES_PER_IMAGE).tolist()
-        ordered = sorted(categories)
+        ordered = sorted(held)
         partly = [category for category in ordered if rng.random() < NOT_EXHAUSTIVE]
         entries.append(
             {
@@ -124,7 +125,7 @@ def make_truth(
                 "height": HEIGHT,
                 "width": WIDTH,
                 "coco_url": f"val2017/{image:012d}.jpg",
-                "neg_category_ids": sorted(set(drawn) - categories),
+                "neg_category_ids": sorted(set(drawn) - held),
                 "not_exhaustive_category_ids": partly,
             }
         )
@@ -148,7 +149,7 @@ def make_truth(
     return truth, np.array(shapes)
 
 
-def image_counts(images: int, rng: np.random.Generator) -> np.ndarray:
+def image_counts(images: int, rng: np.random.Generator) -> IntArray:
     """Images that hold each category, int[1203]: few for the rare, Zipf's law for the frequent.
 
     In a set smaller than LVIS val many categories have none, as in a part of it.
@@ -158,19 +159,21 @@ def image_counts(images: int, rng: np.random.Generator) -> np.ndarray:
     left = CATEGORIES_PER_IMAGE * LVIS_VAL_IMAGES - rare.sum() - common.sum()
     shares = 1 / np.arange(1, sizes["f"] + 1)
     counts = np.concatenate([rare, common, left * shares / shares.sum()])
-    return (counts * images / LVIS_VAL_IMAGES + rng.random(len(counts))).astype(int)
+    drawn: FloatArray = counts * images / LVIS_VAL_IMAGES + rng.random(len(counts))
+    return drawn.astype(int)
 
 
-def _ellipse(box: np.ndarray) -> np.ndarray:
+def _ellipse(box: FloatArray) -> FloatArray:
     angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     x, y, width, height = box
     circle = np.stack([np.cos(angles), np.sin(angles)], 1)
-    return circle * (width / 2, height / 2) + (x + width / 2, y + height / 2)
+    outline: FloatArray = circle * (width / 2, height / 2) + (x + width / 2, y + height / 2)
+    return outline
 
 
 def _result_texts(
     truth: dict[str, Any],
-    shapes: np.ndarray,
+    shapes: IntArray,
     library: Library,
     detections: int,
     hit: float,
@@ -182,7 +185,7 @@ def _result_texts(
     of_image: dict[int, list[int]] = {i["id"]: [] for i in truth["images"]}
     for index, annotation in enumerate(truth["annotations"]):
         of_image[annotation["image_id"]].append(index)
-    popularity = np.zeros(num_categories + 1)
+    popularity: FloatArray = np.zeros(num_categories + 1)
     for annotation in truth["annotations"]:
         popularity[annotation["category_id"]] += 1
     popularity = np.sqrt(popularity + 1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.generation.config import load_config_file
 
 POLICIES = ("joint", "real", "ratio")
@@ -53,6 +54,7 @@ class Arm:
     seeds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, "arm: ")
         for name, holds, expected in (
             ("policy", self.policy in (None, *POLICIES), f"one of {POLICIES}"),
             ("train", self.train in TRAIN_SPLITS, f"one of {tuple(TRAIN_SPLITS)}"),
@@ -82,6 +84,9 @@ class Detector:
     title: str
     config: str
     start: Detector | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "detector: ")
 
     def config_of(self, arm: Arm) -> str:
         """The config file that an arm is trained with."""
@@ -113,6 +118,7 @@ class Target:
     source: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self, "target: ")
         if self.aim not in AIMS:
             raise InputError(f"aim is {self.aim!r}; expected one of {AIMS}")
 
@@ -148,6 +154,9 @@ class BenchmarkConfig:
     reduced: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        if any(seed < 0 for seed in self.seeds):
+            raise InputError(f"seeds are {self.seeds}; expected numbers from 0")
         if self.split not in SPLITS:
             raise InputError(f"split is {self.split!r}; expected one of {SPLITS}")
         for what in ("detectors", "arms", "seeds"):

@@ -15,6 +15,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from PIL import Image
 from pycocotools import mask as mask_api
 from tqdm import tqdm
 
+from mf_plugin.arrays import Float32Array, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.valid_instances import to_rle
 from mf_plugin.extras import require
 from mf_plugin.lvis.compose import Instance
-from mf_plugin.lvis.io import image_path, read_lvis
+from mf_plugin.lvis.io import image_path, read_lvis, validate_lvis
 from mf_plugin.lvis.minilvis_files import (
     VERSION,
     annotation_of,
@@ -36,6 +38,7 @@ from mf_plugin.lvis.minilvis_files import (
     write_annotations,
     write_provenance,
 )
+from mf_plugin.lvis.paths import image_file
 from mf_plugin.mosaic.pipeline import MosaicPipeline
 
 GENERATOR = "judge control"
@@ -66,6 +69,10 @@ def build_control(
     source = Path(source)
     path = source / "annotations.json"
     data = read_lvis(path)
+    try:
+        validate_lvis(data, nested=True)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     pipeline = None if model is None else MosaicPipeline.from_pretrained(model)
     parameters = {
         "version": VERSION,
@@ -75,7 +82,8 @@ def build_control(
     }
 
     def build(folder: Path) -> None:
-        _copy_images(folder, source, data, pipeline and (lambda i: through_vae(pipeline, i)))
+        change = None if pipeline is None else partial(through_vae, pipeline)
+        _copy_images(folder, source, data, change)
         annotations = {"labels": exchange_labels, "masks": move_masks}.get(control, _same)(data)
         write_annotations(
             folder, f"{GENERATOR} {control}", data["images"], annotations, data["categories"]
@@ -85,13 +93,13 @@ def build_control(
     return build_once(out, GENERATOR, parameters, build)
 
 
-def exchange_labels(data: Mapping[str, Any]) -> list[dict]:
+def exchange_labels(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The annotations, each with the category of another of its image.
 
     In the order of their categories the labels go on by as many places as the most frequent
     category has instances: no instance keeps its own, unless one category has more than half.
     """
-    images: dict[int, list[dict]] = {}
+    images: dict[int, list[dict[str, Any]]] = {}
     for annotation in data["annotations"]:
         images.setdefault(annotation["image_id"], []).append(annotation)
     exchanged = {}
@@ -104,7 +112,7 @@ def exchange_labels(data: Mapping[str, Any]) -> list[dict]:
     return [exchanged[a["id"]] for a in data["annotations"]]
 
 
-def move_masks(data: Mapping[str, Any]) -> list[dict]:
+def move_masks(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The annotations, each mask moved down and right; what leaves the image comes in again."""
     sizes = {image["id"]: (image["height"], image["width"]) for image in data["images"]}
     moved = []
@@ -119,7 +127,7 @@ def move_masks(data: Mapping[str, Any]) -> list[dict]:
     return moved
 
 
-def through_vae(pipeline: MosaicPipeline, image: np.ndarray) -> np.ndarray:
+def through_vae(pipeline: MosaicPipeline, image: Pixels) -> Pixels:
     """uint8[H, W, 3], encoded and decoded whole, as a canvas is decoded.
 
     Raises:
@@ -134,27 +142,30 @@ def through_vae(pipeline: MosaicPipeline, image: np.ndarray) -> np.ndarray:
     pixels = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
     with torch.no_grad():
         decoded = pipeline.decode(pipeline.backbone.encode_pixels(pixels))[0]
-    return (decoded * 255).astype(np.uint8)  # truncated, as generated images are
+    pixels_again: Float32Array = decoded * 255
+    return pixels_again.astype(np.uint8)  # truncated, as generated images are
 
 
 def _copy_images(
     folder: Path,
     source: Path,
     data: Mapping[str, Any],
-    change: Callable[[np.ndarray], np.ndarray] | None,
+    change: Callable[[Pixels], Pixels] | None,
 ) -> None:
     for image in tqdm(data["images"], GENERATOR, unit="image"):
         name = image_path(image)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         try:
+            file = image_file(source, image)
             if change is None:
-                shutil.copyfile(source / name, folder / name)
+                shutil.copyfile(file, folder / name)
                 continue
-            pixels = np.asarray(Image.open(source / name).convert("RGB"))
+            pixels = np.asarray(Image.open(file).convert("RGB"))
         except OSError as error:
-            raise InputError(f"image {source / name} cannot be read: {error}") from error
+            raise InputError(f"image {file} cannot be read: {error}") from error
         (folder / name).write_bytes(jpeg(change(pixels)))
 
 
-def _same(data: Mapping[str, Any]) -> list[dict]:
-    return data["annotations"]
+def _same(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    annotations: list[dict[str, Any]] = data["annotations"]
+    return annotations

@@ -8,8 +8,9 @@ from these images. dataset.json says so: its kind is "judge".
     calibration    fresh ones of the same kind, on which the judge's score threshold is set
 
 The judge is to find objects, whatever the canvas looks like. So half of the images are composed as
-mini-LVIS is, and half as a mosaic: cells with a background and an object each. And half of either are soft, as a diffusion model's pictures are: through its autoencoder, or, without a model,
-halved in size, enlarged again, and compressed as a JPEG.
+mini-LVIS is, and half as a mosaic: cells with a background and an object each. And half of either
+are soft, as a diffusion model's pictures are: through its autoencoder, or, without a model, halved
+in size, enlarged again, and compressed as a JPEG.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mf_plugin.arrays import Pixels
 from mf_plugin.benchmark.judge_controls import through_vae
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.compose import Instance, compose_single
@@ -108,9 +111,9 @@ def build_judge_split(
 def compose_mosaic(
     rng: np.random.Generator,
     category_ids: Sequence[int],
-    sprites: Mapping[int, Mapping[str, np.ndarray]],
+    sprites: Mapping[int, Mapping[str, Pixels]],
     size: tuple[int, int],
-) -> tuple[np.ndarray, list[Instance]]:
+) -> tuple[Pixels, list[Instance]]:
     """As many cells along either axis, an object in each, from the top left row by row.
 
     Args:
@@ -129,7 +132,8 @@ def compose_mosaic(
     for cell, category_id in zip(cells, category_ids, strict=True):
         styles = list(sprites[category_id])
         sprite = sprites[category_id][styles[int(rng.integers(len(styles)))]]
-        image[cell], alpha, _ = compose_single(rng, sprite, image[cell].shape[:2])
+        height, width = image[cell].shape[:2]
+        image[cell], alpha, _ = compose_single(rng, sprite, (height, width))
         mask = np.zeros(size, bool)
         mask[cell] = alpha > 0.5
         instances.append(Instance(category_id, mask, int(mask.sum())))
@@ -143,19 +147,21 @@ def _draw_parts(rng: np.random.Generator, length: int, parts: int) -> list[slice
     return [slice(first, last) for first, last in itertools.pairwise([0, *lines, length])]
 
 
-def soften(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def soften(rng: np.random.Generator, image: Pixels) -> Pixels:
     """uint8[H, W, 3] at half the resolution, enlarged again, after a JPEG of a drawn quality."""
     height, width = image.shape[:2]
     half = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     soft = cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
     quality = int(rng.integers(SOFT_QUALITY[0], SOFT_QUALITY[1] + 1))
     _, data = cv2.imencode(".jpg", soft[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
+    read: Pixels | None = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert read is not None
+    return read[:, :, ::-1]
 
 
-def _all_sprites(categories: list[dict]) -> dict[int, dict[str, np.ndarray]]:
+def _all_sprites(categories: list[dict[str, Any]]) -> dict[int, dict[str, Pixels]]:
     """Category id -> style -> sprite, in every style that draws the category."""
-    sprites: dict[int, dict[str, np.ndarray]] = {c["id"]: {} for c in categories}
+    sprites: dict[int, dict[str, Pixels]] = {c["id"]: {} for c in categories}
     for (category_id, style), sprite in load_sprites(STYLES, list(sprites)).items():
         sprites[category_id][style] = sprite
     return {category_id: drawn for category_id, drawn in sprites.items() if drawn}
@@ -163,16 +169,16 @@ def _all_sprites(categories: list[dict]) -> dict[int, dict[str, np.ndarray]]:
 
 def _build(
     folder: Path,
-    parameters: dict,
-    categories: list[dict],
-    sprites: Mapping[int, Mapping[str, np.ndarray]],
+    parameters: dict[str, Any],
+    categories: list[dict[str, Any]],
+    sprites: Mapping[int, Mapping[str, Pixels]],
     pipeline: MosaicPipeline | None,
 ) -> None:
     split, size = parameters["split"], tuple(parameters["size"])
     number = list(NUM_IMAGES).index(split)
     ids = sorted(sprites)
-    images: list[dict] = []
-    annotations: list[dict] = []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     num_mosaics = num_soft = 0
     for index in tqdm(range(parameters["num_images"]), f"{GENERATOR} {split}", unit="image"):
         key = [parameters["seed"], STREAM, number, index]
@@ -181,13 +187,13 @@ def _build(
         if rng.random() < MOSAIC_SHARE:
             grid = int(rng.choice(GRIDS))
             drawn = [int(c) for c in rng.choice(ids, grid * grid)]
-            whole = tuple(grid * side // GRIDS[0] for side in size)
+            whole = (grid * size[0] // GRIDS[0], grid * size[1] // GRIDS[0])
             image, instances = compose_mosaic(rng, drawn, sprites, whole)
             num_mosaics += 1
         else:
             wanted = Wanted(size, tuple(sorted(int(c) for c in rng.choice(ids, count))))
             composition, _ = compose_wanted(key, wanted, sprites)
-            image, instances = composition.image, composition.instances
+            image, instances = composition.image, list(composition.instances)
         if rng.random() < SOFT_SHARE:
             image = through_vae(pipeline, image) if pipeline else soften(rng, image)
             num_soft += 1

@@ -15,7 +15,7 @@ PACKAGES = (
 
 
 def find_device() -> str:
-    """"cuda" if there is a GPU that torch can use, else "cpu"."""
+    """Where models run: "cuda" if there is a GPU that torch can use, else "cpu"."""
     try:
         import torch
     except ImportError:

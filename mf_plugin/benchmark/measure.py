@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mf_plugin.arrays import FloatArray
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.bootstrap import draw_weights
 from mf_plugin.evaluation.compare import measure
@@ -33,7 +34,7 @@ DIGITS = 4  # of percentages
 
 def measure_run(
     gt: str | Path | Mapping[str, Any],
-    results: str | Path | Sequence[Mapping],
+    results: str | Path | Sequence[Mapping[str, Any]],
     *,
     num_draws: int = 1000,
     seed: int = 0,
@@ -83,7 +84,7 @@ def measure_run(
     }
 
 
-def pack(draws: Sequence[np.ndarray]) -> str:
+def pack(draws: Sequence[FloatArray]) -> str:
     """Text that holds ``TABLE_METRICS`` under B draws, float64[B] in percent each, to 0.01; nan
     stays nan."""
     values = np.stack(draws) * SCALE
@@ -92,7 +93,7 @@ def pack(draws: Sequence[np.ndarray]) -> str:
     return base64.b85encode(zlib.compress(halves.tobytes(), 9)).decode()
 
 
-def unpack(text: str, num_draws: int) -> dict[str, np.ndarray]:
+def unpack(text: str, num_draws: int) -> dict[str, FloatArray]:
     """Metric -> float64[B] in percent, of what `pack` has made.
 
     Raises:

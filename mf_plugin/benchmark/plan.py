@@ -111,9 +111,7 @@ def _model_files(root: Path, file: str) -> tuple[str, ...]:
     return tuple(name for name in named if (root / name).exists())
 
 
-def _train(
-    config: BenchmarkConfig, detector: Detector, arm: Arm, seed: int, root: Path
-) -> Step:
+def _train(config: BenchmarkConfig, detector: Detector, arm: Arm, seed: int, root: Path) -> Step:
     split = TRAIN_SPLITS[arm.train]
     needs = [_data(config.preset, split, root)]
     files: tuple[str, ...] = CODE["train"]
@@ -154,9 +152,7 @@ def _train(
     )
 
 
-def _record(
-    config: BenchmarkConfig, detector: Detector, arm: Arm, seed: int, root: Path
-) -> Step:
+def _record(config: BenchmarkConfig, detector: Detector, arm: Arm, seed: int, root: Path) -> Step:
     train = _train(config, detector, arm, seed, root)
     held_out = _data(config.preset, config.split, root)
     what = f"{detector.name} {arm.name} seed {seed}"

@@ -25,9 +25,9 @@ def start(
     *,
     jobs: int = 1,
     environment: Mapping[str, str] | None = None,
-    output: IO | None = None,
+    output: IO[str] | None = None,
     keep_open: Sequence[int] = (),
-) -> subprocess.Popen:
+) -> subprocess.Popen[bytes]:
     """Start a Python command in ``root``.
 
     Args:
@@ -50,7 +50,7 @@ def start(
     )
 
 
-def stop(process: subprocess.Popen) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process, politely at first."""
     process.terminate()
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mf_plugin.arrays import FloatArray, IntArray
 from mf_plugin.benchmark.config import Arm, BenchmarkConfig, Target
 from mf_plugin.benchmark.measure import unpack
 from mf_plugin.benchmark.records import Key
@@ -75,9 +76,7 @@ def make_report(config: BenchmarkConfig, records: Mapping[Key, Record]) -> dict[
         runs = {name: seeds for name, seeds in runs.items() if seeds}
         if runs:
             report["detectors"][detector.name] = {
-                iou_type: {
-                    name: _row(config, config.arm(name), runs, iou_type) for name in runs
-                }
+                iou_type: {name: _row(config, config.arm(name), runs, iou_type) for name in runs}
                 for iou_type, _ in TABLE_TYPES
             }
     report["targets"] = [_target(config, target, records) for target in config.targets]
@@ -126,14 +125,16 @@ def _row(
         "std": {m: _std(mine, iou_type, m) for m in TABLE_METRICS},
     }
     baseline = config.baseline_of(arm)
-    if baseline not in runs:
+    if baseline is None or baseline not in runs:
         return row
     base = runs[baseline]
     row["baseline"] = baseline
     row["delta"] = {m: _delta(mine, base, iou_type, m) for m in TABLE_METRICS}
     row["interval"] = {m: _interval(mine, base, iou_type, m) for m in TABLE_METRICS}
     oracle = config.oracle
-    if oracle in runs and arm.name != oracle and _under(config, arm, config.arm(oracle)):
+    if oracle is None or oracle not in runs or arm.name == oracle:
+        return row
+    if _under(config, arm, config.arm(oracle)):
         shares = {m: _share(mine, runs[oracle], base, iou_type, m) for m in TABLE_METRICS}
         row["share"] = {m: None if s is None else s[0] for m, s in shares.items()}
         row["share_interval"] = {m: None if s is None else s[1] for m, s in shares.items()}
@@ -160,14 +161,12 @@ def _std(runs: list[Record], iou_type: str, metric: str) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _delta(
-    run: list[Record], base: list[Record], iou_type: str, metric: str
-) -> float | None:
-    means = [_mean(runs, iou_type, metric) for runs in (run, base)]
-    return None if None in means else means[0] - means[1]
+def _delta(run: list[Record], base: list[Record], iou_type: str, metric: str) -> float | None:
+    mean, start = _mean(run, iou_type, metric), _mean(base, iou_type, metric)
+    return None if mean is None or start is None else mean - start
 
 
-def _draws(runs: list[Record], iou_type: str, metric: str) -> np.ndarray | None:
+def _draws(runs: list[Record], iou_type: str, metric: str) -> FloatArray | None:
     """float64[B, seeds]; None where a run has no such draws, as boxes alone have no masks."""
     texts = [record["bootstrap"]["values"].get(iou_type) for record in runs]
     if None in texts:
@@ -176,7 +175,7 @@ def _draws(runs: list[Record], iou_type: str, metric: str) -> np.ndarray | None:
     return np.stack([unpack(text, number)[metric] for text in texts], 1)
 
 
-def _seed_draws(*runs: list[Record]) -> dict[int, np.ndarray]:
+def _seed_draws(*runs: list[Record]) -> dict[int, IntArray]:
     """The seeds that each draw takes: those of `compare_runs` for the same runs."""
     first = runs[0][0]
     draws, images = first["bootstrap"]["draws"], first["images"]
@@ -206,10 +205,14 @@ def _share(
     ceiling = _delta(oracle, base, iou_type, metric)
     gain = _delta(run, base, iou_type, metric)
     beyond = _interval(oracle, base, iou_type, metric)
-    drawn = [_draws(runs, iou_type, metric) for runs in (run, oracle, base)]
     if ceiling is None or gain is None or beyond is None or beyond[0] <= 0:
         return None
-    if any(values is None for values in drawn):
+    drawn = [
+        values
+        for runs in (run, oracle, base)
+        if (values := _draws(runs, iou_type, metric)) is not None
+    ]
+    if len(drawn) < 3:
         return None
     seeds = _seed_draws(run, oracle, base)
     mine, best, least = (drawn_mean(values, seeds) for values in drawn)

@@ -35,9 +35,9 @@ class Running:
     """A step at work."""
 
     step: Step
-    process: subprocess.Popen
-    lock: IO
-    log: IO
+    process: subprocess.Popen[bytes]
+    lock: IO[str]
+    log: IO[str]
     began: float
     resumed: bool
 
@@ -90,14 +90,14 @@ def run_steps(
                     bar.update()
                 elif len(running) < jobs and all(needed.is_done(out) for needed in step.needs):
                     try:
-                        job = _start(step, out, jobs, device)
+                        started = _start(step, out, jobs, device)
                     except InputError as error:
                         waiting.remove(step)
                         failed[step.name] = str(error)
                         continue
-                    if job is not None:
+                    if started is not None:
                         waiting.remove(step)
-                        running.append(job)
+                        running.append(started)
                         bar.write(f"{step.name}: {step.why}", file=sys.stderr)
             names = ", ".join(job.step.name for job in running)
             if names != shown:
@@ -126,7 +126,7 @@ def _start(step: Step, out: Path, jobs: int, device: str) -> Running | None:
     """Start a step; None while another runner has it."""
     folder = step.folder(out)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / ".lock", "w")
+    lock = open(folder / ".lock", "w")  # noqa: SIM115  let go of when the step has ended
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -140,7 +140,7 @@ def _start(step: Step, out: Path, jobs: int, device: str) -> Running | None:
     except InputError:
         lock.close()
         raise
-    log = open(folder / LOG, "a", encoding="utf-8")
+    log = open(folder / LOG, "a", encoding="utf-8")  # noqa: SIM115
     log.write(f"$ python {shlex.join(command)}\n")
     log.flush()
     began, kept = time.time(), [lock.fileno()]

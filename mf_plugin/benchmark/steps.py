@@ -114,7 +114,7 @@ class Step:
                 key, separator, path = shown.rpartition("=")
                 shown = f"{key}{separator}{_newest(Path(path))}"
             arguments.append(shown)
-        if self.can_resume(out):
+        if self.resume is not None and self.can_resume(out):
             arguments[1:1] = self.resume[0]
         return arguments
 

@@ -35,8 +35,8 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         lines += [f"**Reduced**: {report['reduced']}", ""]
     bootstrap = report["bootstrap"]
     lines += [
-        f"mini-LVIS {report['preset']}, {report['split']}, {report['images']} images; percent, mean "
-        "± standard deviation over seeds; difference with its "
+        f"mini-LVIS {report['preset']}, {report['split']}, {report['images']} images; percent, "
+        "mean ± standard deviation over seeds; difference with its "
         f"{100 * bootstrap['confidence']:.0f} % interval over images and seeds "
         f"({bootstrap['draws']} draws), over images alone where there is one seed; share of the "
         "oracle's APr gain.",

@@ -7,7 +7,6 @@ the file system: whoever comes first generates, the others wait and load.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from mf_plugin.errors import InputError
+from mf_plugin.jsonfile import read_json
 from mf_plugin.lvis.io import read_lvis, validate_lvis
 
 if TYPE_CHECKING:
@@ -140,10 +140,9 @@ class SyntheticDataset:
         if config is None:
             return
         path = self.root / PROVENANCE
-        try:
-            provenance = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not valid json (truncated?): {error}") from None
+        provenance = read_json(path, "a finished dataset")
+        if not isinstance(provenance, dict) or not isinstance(provenance.get("config", {}), dict):
+            raise InputError(f"{path} is damaged: expected an object with the config")
         if provenance.get("config_hash") == config.config_hash:
             return
         from mf_plugin.generation.config import differences

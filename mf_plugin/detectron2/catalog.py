@@ -65,7 +65,7 @@ class LVISFolder:
         data = read_lvis(self.json_file)
         try:
             if self.validate and not self.synthetic:
-                validate_lvis(data, self.root, nested=True)
+                validate_lvis(data, self.root, nested=True, linked=True)
             records = lvis_records(data, self.root, self.match(data), synthetic=self.synthetic)
         except InputError as error:
             raise InputError(f"{self.json_file}: {error}") from None

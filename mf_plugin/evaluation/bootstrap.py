@@ -19,16 +19,19 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
+from mf_plugin.arrays import AnyInts, FloatArray, IntArray, Mask
 from mf_plugin.evaluation.matching import CategoryMatches
 from mf_plugin.evaluation.rare import GroundTruth
 from mf_plugin.extras import require
 
+Weights = npt.NDArray[np.uint8]
 BOOTSTRAP_METRICS = ("AP", "AP50", "AP75", "APr", "APc", "APf")
 RECALL = np.linspace(0.0, 1.0, 101)
 
 
-def draw_weights(num_images: int, num_draws: int, rng: np.random.Generator) -> np.ndarray:
+def draw_weights(num_images: int, num_draws: int, rng: np.random.Generator) -> Weights:
     """uint8[B, N]: how often each draw, of as many images as there are, holds each image."""
     shares = np.full(num_images, 1 / num_images)
     return rng.multinomial(num_images, shares, size=num_draws).astype(np.uint8)
@@ -41,12 +44,12 @@ class Arranged:
     category_id: int
     num_detections: int
     num_thresholds: int
-    arrays: tuple[np.ndarray, ...]
+    arrays: tuple[AnyInts, ...]
 
 
 def bootstrap_metrics(
-    gt: GroundTruth, matches: Sequence[CategoryMatches], weights: np.ndarray
-) -> dict[str, np.ndarray]:
+    gt: GroundTruth, matches: Sequence[CategoryMatches], weights: AnyInts
+) -> dict[str, FloatArray]:
     """``BOOTSTRAP_METRICS`` -> float64[B] in percent; nan where a draw leaves a group empty.
 
     Args:
@@ -59,22 +62,20 @@ def bootstrap_metrics(
 
 
 def accumulate_draws(
-    gt: GroundTruth, arranged: Sequence[Arranged], weights: np.ndarray
-) -> dict[str, np.ndarray]:
+    gt: GroundTruth, arranged: Sequence[Arranged], weights: AnyInts
+) -> dict[str, FloatArray]:
     """`bootstrap_metrics` of arranged matches: nearly all of it runs without Python's lock."""
-    weights = np.ascontiguousarray(weights, np.uint8)
+    drawn = np.ascontiguousarray(weights, np.uint8)
     largest_first = sorted(arranged, key=lambda a: -a.num_detections)
     _compiled()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        aps = list(pool.map(lambda a: _average_precision(a, weights), largest_first))
+        aps = list(pool.map(lambda a: _average_precision(a, drawn), largest_first))
     for ap in aps:
         ap *= 100
     return group_metrics([gt.groups[a.category_id] for a in largest_first], aps)
 
 
-def group_metrics(
-    groups: Sequence[str | None], aps: Sequence[np.ndarray]
-) -> dict[str, np.ndarray]:
+def group_metrics(groups: Sequence[str | None], aps: Sequence[FloatArray]) -> dict[str, FloatArray]:
     """``BOOTSTRAP_METRICS`` from each category's AP[B, T]."""
     mean = np.stack([a.mean(1) for a in aps], 1)
     at50, at75 = np.stack([a[:, 0] for a in aps], 1), np.stack([a[:, 5] for a in aps], 1)
@@ -84,7 +85,7 @@ def group_metrics(
     return metrics
 
 
-def bootstrap_ap(matches: CategoryMatches, weights: np.ndarray) -> np.ndarray:
+def bootstrap_ap(matches: CategoryMatches, weights: AnyInts) -> FloatArray:
     """AP of one category under image weights.
 
     Args:
@@ -107,11 +108,11 @@ def arrange(matches: CategoryMatches) -> Arranged:
     end = hits[-1] + 1 if len(hits) else 0  # nothing after the last true positive counts
     true, ignored = true[:, :end], matches.ignored[:, :end]
     # Most detections are ignored at no threshold: places are the others, and the hits.
-    always = ~ignored.any(0)
-    sometimes = ~always & ~ignored.all(0)
+    counted = ~ignored.any(0)
+    sometimes = ~counted & ~ignored.all(0)
     places = np.flatnonzero(true.any(0) | sometimes)
     true, extra = true[:, places], (~ignored & sometimes)[:, places]
-    held, always = np.flatnonzero(matches.num_objects), np.flatnonzero(always)
+    held, always = np.flatnonzero(matches.num_objects), np.flatnonzero(counted)
     # Indices are unsigned: numba need not ask whether they count from the end.
     arrays = (
         held.astype(np.uint32),
@@ -126,14 +127,14 @@ def arrange(matches: CategoryMatches) -> Arranged:
     return Arranged(matches.category_id, len(matches.image), len(true), arrays)
 
 
-def _average_precision(arranged: Arranged, weights: np.ndarray) -> np.ndarray:
+def _average_precision(arranged: Arranged, weights: Weights) -> FloatArray:
     """float64[B, T] as fractions; weights uint8[B, N]."""
     ap = np.empty((len(weights), arranged.num_thresholds))
     _compiled()(weights, *arranged.arrays, ap)
     return ap
 
 
-def _ragged(marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ragged(marks: Mask) -> tuple[npt.NDArray[np.uint32], IntArray]:
     """bool[T, P] -> where each row is set, one row after the other: uint32; row bounds int[T+1]."""
     bounds = np.concatenate([[0], np.cumsum(marks.sum(1))])
     return np.nonzero(marks)[1].astype(np.uint32), bounds
@@ -143,22 +144,24 @@ def _ragged(marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _compiled() -> Callable[..., None]:
     """``_accumulate`` in machine code. Each process spends two seconds on it: numba's cache would
     need a folder to write to, and an installed package may have none."""
-    return require("numba", "eval").njit(nogil=True, error_model="numpy")(_accumulate)
+    compile_ = require("numba", "eval").njit(nogil=True, error_model="numpy")
+    compiled: Callable[..., None] = compile_(_accumulate)
+    return compiled
 
 
 def _accumulate(
-    weights: np.ndarray,
-    held: np.ndarray,
-    objects: np.ndarray,
-    always: np.ndarray,
-    until: np.ndarray,
-    places: np.ndarray,
-    hits: np.ndarray,
-    hit_bounds: np.ndarray,
-    extras: np.ndarray,
-    extra_bounds: np.ndarray,
-    extras_until: np.ndarray,
-    ap: np.ndarray,
+    weights: Weights,
+    held: AnyInts,
+    objects: AnyInts,
+    always: AnyInts,
+    until: AnyInts,
+    places: AnyInts,
+    hits: AnyInts,
+    hit_bounds: AnyInts,
+    extras: AnyInts,
+    extra_bounds: AnyInts,
+    extras_until: AnyInts,
+    ap: FloatArray,
 ) -> None:
     """Fill ap[B, T] of one category.
 
@@ -228,7 +231,7 @@ def _accumulate(
             ap[b, t] = area / len(RECALL)
 
 
-def _mean_defined(values: np.ndarray) -> np.ndarray:
+def _mean_defined(values: FloatArray) -> FloatArray:
     """[B, K] -> [B]: mean of what is not nan, nan where nothing is."""
     defined = ~np.isnan(values)
     total = np.where(defined, values, 0.0).sum(1)

@@ -22,9 +22,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mf_plugin.arrays import FloatArray, IntArray
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.bootstrap import (
     BOOTSTRAP_METRICS,
+    Weights,
     accumulate_draws,
     arrange,
     bootstrap_metrics,
@@ -54,6 +56,7 @@ from mf_plugin.extras import require
 from mf_plugin.lvis.io import collection_paused
 
 CONFIDENCE = 0.95
+Scores = Mapping[str, Mapping[str, Any]]  # IoU type -> metric -> number
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Measured:
 
     scores: dict[str, dict[str, Any]]
     fixed: dict[str, dict[str, float | None]] = field(default_factory=dict)
-    draws: dict[str, Future[dict[str, np.ndarray]]] = field(default_factory=dict)
+    draws: dict[str, Future[dict[str, FloatArray]]] = field(default_factory=dict)
 
 
 def compare_runs(
@@ -154,8 +157,7 @@ def compare_runs(
     }
     of_fixed = report["fixed"]["runs"]
     report["fixed"]["delta"] = {
-        n: {t: _difference(of_fixed[n][t], of_fixed[base][t]) for t in iou_types}
-        for n in names[1:]
+        n: {t: _difference(of_fixed[n][t], of_fixed[base][t]) for t in iou_types} for n in names[1:]
     }
     report["instances"] = instances
     report["baseline"] = base
@@ -180,7 +182,7 @@ def measure(
     source: Any,
     iou_types: Sequence[str],
     max_dets: int,
-    weights: np.ndarray,
+    weights: Weights,
     background: Executor,
 ) -> Measured:
     """Measure one results file; ``weights`` uint8[B, N] are the draws, taken in the background."""
@@ -238,19 +240,21 @@ def _std(values: list[float]) -> float | None:
 
 
 def _over_seeds(
-    seeds: list[dict],
+    seeds: Sequence[Scores],
     iou_types: Sequence[str],
     reduce: Callable[[list[float]], float | None],
     metrics: Sequence[str] = METRICS,
-) -> dict[str, dict]:
+) -> dict[str, dict[str, float | None]]:
     return {
         t: {m: reduce([s[t][m] for s in seeds if s[t][m] is not None]) for m in metrics}
         for t in iou_types
     }
 
 
-def _categories_over_seeds(seeds: list[dict], iou_types: Sequence[str]) -> dict[str, dict]:
-    result: dict[str, dict] = {}
+def _categories_over_seeds(
+    seeds: Sequence[Scores], iou_types: Sequence[str]
+) -> dict[str, dict[str, float | None]]:
+    result: dict[str, dict[str, float | None]] = {}
     for t in iou_types:
         categories = seeds[0][t]["per_category"]
         result[t] = {
@@ -262,15 +266,20 @@ def _categories_over_seeds(seeds: list[dict], iou_types: Sequence[str]) -> dict[
     return result
 
 
-def _difference(run: dict, base: dict) -> dict[str, float | None]:
-    return {m: None if None in (run[m], base[m]) else run[m] - base[m] for m in run}
+def _difference(
+    run: Mapping[str, float | None], base: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    return {
+        m: None if value is None or (start := base[m]) is None else value - start
+        for m, value in run.items()
+    }
 
 
 def _intervals(
-    run: list[dict],
-    base: list[dict],
+    run: list[dict[str, dict[str, FloatArray]]],
+    base: list[dict[str, dict[str, FloatArray]]],
     iou_type: str,
-    seed_draws: dict[int, np.ndarray],
+    seed_draws: Mapping[int, IntArray],
     delta: Mapping[str, float | None],
 ) -> dict[str, list[float] | None]:
     """Centred percentile intervals; runs with equally many seeds share their seed draws."""
@@ -289,15 +298,15 @@ def _intervals(
 
 def draw_seeds(
     rng: np.random.Generator, num_draws: int, numbers: Iterable[int]
-) -> dict[int, np.ndarray]:
+) -> dict[int, IntArray]:
     """For each number n of seeds, int64[B, n]: the seeds that each draw takes, with repeats."""
     return {n: rng.integers(n, size=(num_draws, n)) for n in sorted(set(numbers))}
 
 
 def difference_interval(
-    run: np.ndarray,
-    base: np.ndarray,
-    seed_draws: Mapping[int, np.ndarray],
+    run: FloatArray,
+    base: FloatArray,
+    seed_draws: Mapping[int, IntArray],
     delta: float | None,
 ) -> list[float] | None:
     """95 % interval of the difference of two runs' means over seeds, centred on the measured one.
@@ -319,6 +328,7 @@ def difference_interval(
     return [float(b) for b in np.percentile(centred, [tail, 100 - tail])]
 
 
-def drawn_mean(values: np.ndarray, seed_draws: Mapping[int, np.ndarray]) -> np.ndarray:
+def drawn_mean(values: FloatArray, seed_draws: Mapping[int, IntArray]) -> FloatArray:
     """float64[B]: the mean over the seeds that each draw takes, of values[B, seeds]."""
-    return np.take_along_axis(values, seed_draws[values.shape[1]], axis=1).mean(1)
+    means: FloatArray = np.take_along_axis(values, seed_draws[values.shape[1]], axis=1).mean(1)
+    return means

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from mf_plugin.arrays import Float32Array, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.judge import (
     SIDE,
@@ -26,6 +27,7 @@ from mf_plugin.evaluation.judge import (
 from mf_plugin.generation.finished import FinishedDataset
 from mf_plugin.generation.quality import JudgeScores
 from mf_plugin.generation.records import Record
+from mf_plugin.lvis.paths import file_inside
 from mf_plugin.lvis.sprites import preset_categories
 from mf_plugin.mosaic.clip import ClipScorer
 
@@ -48,7 +50,7 @@ class DatasetJudge:
 
     name: str
     categories: tuple[str, ...]
-    classify: Callable[[Sequence[np.ndarray]], np.ndarray]
+    classify: Callable[[Sequence[Pixels]], Float32Array]
     facts: Mapping[str, float | str] = field(default_factory=dict)
 
 
@@ -81,7 +83,7 @@ def score_objects(
     names = {category["id"]: category["name"] for category in dataset.categories}
     confidence: dict[tuple[int, int], float] = {}
     named: dict[tuple[int, int], str] = {}
-    waiting: list[tuple[tuple[int, int], int, np.ndarray]] = []
+    waiting: list[tuple[tuple[int, int], int, Pixels]] = []
 
     def classify_waiting() -> None:
         probabilities = judge.classify([crop for _, _, crop in waiting])
@@ -101,7 +103,7 @@ def score_objects(
     return JudgeScores(judge.name, confidence, named, judge.facts)
 
 
-def crop_object(image: np.ndarray, bbox: Sequence[float], fill: float = CROP_FILL) -> np.ndarray:
+def crop_object(image: Pixels, bbox: Sequence[float], fill: float = CROP_FILL) -> Pixels:
     """A square about a box, the border repeated where it leaves the image.
 
     Args:
@@ -119,12 +121,13 @@ def crop_object(image: np.ndarray, bbox: Sequence[float], fill: float = CROP_FIL
     rows, columns = image.shape[:2]
     inside = image[max(top, 0) : min(bottom, rows), max(left, 0) : min(right, columns)]
     margins = (max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - columns, 0))
-    return cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE)
+    square: Pixels = cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE)
+    return square
 
 
 def _crop_accepted(
     folder: Path, record: Record, names: Mapping[int, str], known: Mapping[str, int]
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Iterator[tuple[int, Pixels]]:
     positions = [
         position
         for position, obj in enumerate(record["objects"])
@@ -132,7 +135,7 @@ def _crop_accepted(
     ]
     if not positions:
         return
-    path = folder / record["file_name"]
+    path = file_inside(folder, record["file_name"])
     try:
         image = np.asarray(Image.open(path).convert("RGB"))
     except OSError as error:
@@ -159,10 +162,11 @@ def _load_minilvis(folder: Path, categories: Sequence[Record], progress: bool) -
     )
 
 
-def _resize(crop: np.ndarray, side: int) -> np.ndarray:
+def _resize(crop: Pixels, side: int) -> Pixels:
     smaller = crop.shape[0] > side
     interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cv2.resize(crop, (side, side), interpolation=interpolation)
+    resized: Pixels = cv2.resize(crop, (side, side), interpolation=interpolation)
+    return resized
 
 
 def _load_clip(model: str, categories: Sequence[Record]) -> DatasetJudge:

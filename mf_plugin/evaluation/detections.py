@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_api
 
-from mf_plugin.errors import InputError
+from mf_plugin.errors import InputError, shown
 from mf_plugin.evaluation.pieces import as_dict, column, pieces_of_file, pieces_of_list
 from mf_plugin.extras import require
-from mf_plugin.lvis.io import collection_paused
+from mf_plugin.jsonfile import collection_paused
+from mf_plugin.lvis.rle import rle_problem
+from mf_plugin.lvis.validate import check_polygons
 
 IOU_TYPES = ("bbox", "segm")
 FIELDS = {"bbox": "bbox", "segm": "segmentation"}
@@ -79,13 +81,31 @@ class Results:
     @cached_property
     def mask_boxes(self) -> np.ndarray:
         """float64[D, 4] as x, y, width, height: the masks' own, not ``boxes``."""
-        return require("hotcoco", "eval").mask.to_bbox(self.masks).reshape(-1, 4)
+        return np.asarray(self._measured("to_bbox"), dtype=np.float64).reshape(-1, 4)
 
     @cached_property
     def mask_areas(self) -> np.ndarray:
         """float64[D] pixels."""
-        areas = require("hotcoco", "eval").mask.area(self.masks)
-        return np.asarray(areas, dtype=np.float64)
+        return np.asarray(self._measured("area"), dtype=np.float64)
+
+    def _measured(self, measure: str) -> Any:
+        """A measure of all masks.
+
+        Raises:
+            InputError: the counts of a mask are damaged; names it among the kept ones.
+        """
+        of_masks = getattr(require("hotcoco", "eval").mask, measure)
+        masks = self.masks or []
+        try:
+            return of_masks(masks)
+        except (ValueError, TypeError, OverflowError):
+            for index, mask in enumerate(masks):
+                problem = rle_problem(mask, *mask["size"])
+                if problem:
+                    raise InputError(
+                        f"{self.name}: mask {index} of those that count: {problem}"
+                    ) from None
+            raise
 
 
 def read_results(source: str | Path | Sequence[Mapping], scope: Scope) -> Results:
@@ -159,8 +179,7 @@ class _Columns:
         iou_types = tuple(t for t in IOU_TYPES if self.fields[t])
         if not iou_types:
             raise InputError(
-                f"{self.name}: some detections lack bbox and some segmentation, "
-                "expected one in all"
+                f"{self.name}: some detections lack bbox and some segmentation, expected one in all"
             )
         image, category, scores = (np.concatenate(c) for c in zip(*self.all, strict=True))
         self.all.clear()
@@ -281,37 +300,36 @@ def _entry_problem(entry: Any, sizes: dict[int, list[int]], categories: set[int]
     for key in ("image_id", "category_id", "score"):
         if key not in entry:
             return f"{key!r} is missing"
-    if not _all_finite([entry["image_id"]]) or entry["image_id"] not in sizes:
-        return (
-            f"image_id {entry['image_id']!r}, expected one of the {len(sizes)} ground-truth images"
-        )
-    if not _all_finite([entry["category_id"]]) or entry["category_id"] not in categories:
-        expected = f"one of the {len(categories)} categories"
-        return f"category_id {entry['category_id']!r}, expected {expected}"
+    image_id, category_id = entry["image_id"], entry["category_id"]
+    if not _all_finite([image_id]) or image_id not in sizes:
+        return f"image_id {shown(image_id)}, expected one of the {len(sizes)} ground-truth images"
+    if not _all_finite([category_id]) or category_id not in categories:
+        return f"category_id {shown(category_id)}, expected one of the {len(categories)} categories"
     if not _all_finite([entry["score"]]):
-        return f"score {entry['score']!r}, expected a finite number"
+        return f"score {shown(entry['score'])}, expected a finite number"
     if "bbox" not in entry and "segmentation" not in entry:
         return "neither bbox nor segmentation"
     if "bbox" in entry:
         box = entry["bbox"]
         if not isinstance(box, Sequence) or len(box) != 4 or not _all_finite(box):
-            return f"bbox {box!r}, expected four finite numbers x, y, width, height"
+            return f"bbox {shown(box)}, expected four finite numbers x, y, width, height"
     if "segmentation" in entry:
-        mask = entry["segmentation"]
+        mask, size = entry["segmentation"], sizes[image_id]
         if isinstance(mask, Mapping):
-            if list(mask.get("size", ())) != sizes[entry["image_id"]] or "counts" not in mask:
-                size = sizes[entry["image_id"]]
-                return f"mask of size {mask.get('size')}, expected RLE counts of size {size}"
-            if not isinstance(mask["counts"], (str, bytes, list)):
-                return f"mask with counts {mask['counts']!r}, expected RLE counts"
-        elif not isinstance(mask, list):
+            return rle_problem(mask, *size)
+        if not isinstance(mask, list):
             return f"segmentation of type {type(mask).__name__}, expected RLE or polygons"
-        elif not mask or not all(isinstance(p, list) and len(p) >= 6 for p in mask):
+        if not mask or not all(isinstance(p, list) and len(p) >= 6 for p in mask):
             return "segmentation without polygons of three points, expected RLE or polygons"
+        return check_polygons(mask, *size)
     return None
 
 
 def _all_finite(values: Iterable[Any]) -> bool:
-    return all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values
-    )
+    try:
+        return all(
+            isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+            for v in values
+        )
+    except OverflowError:  # an integer beyond any float
+        return False

@@ -15,21 +15,28 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from mf_plugin.arrays import Float32Array, FloatArray, IntArray, Mask, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 from mf_plugin.lvis.compose import compose_single
 from mf_plugin.lvis.sprites import MINIVAL_STYLES, TRAIN_STYLES, VAL_STYLES, load_sprites
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
 STYLES = TRAIN_STYLES + MINIVAL_STYLES + VAL_STYLES
 SIDE = 64
-Sprites = dict[tuple[int, str], np.ndarray]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Sprites = dict[tuple[int, str], Pixels]
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,11 @@ class JudgeConfig:
 class Judge:
     """A trained classifier over ``categories`` (LVIS dicts)."""
 
-    def __init__(self, categories: Sequence[dict], network: Any):
+    def __init__(self, categories: Sequence[dict[str, Any]], network: Module) -> None:
         self.categories = tuple(categories)
         self._network = network.eval()
 
-    def classify(self, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    def classify(self, images: Pixels, batch_size: int = 64) -> Float32Array:
         """uint8[B, H, W, 3] -> probabilities float32[B, K], in the order of ``categories``."""
         torch = require("torch", "diffusion")
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
@@ -68,7 +75,9 @@ class Judge:
 
 
 def train_judge(
-    categories: Sequence[dict], config: JudgeConfig = JudgeConfig(), progress: bool = False
+    categories: Sequence[dict[str, Any]],
+    config: JudgeConfig = JudgeConfig(),
+    progress: bool = False,
 ) -> Judge:
     """Train on compositions drawn on the fly, each seen once.
 
@@ -107,7 +116,7 @@ def train_judge(
 
 
 def load_or_train_judge(
-    folder: Path, categories: Sequence[dict], config: JudgeConfig, progress: bool = False
+    folder: Path, categories: Sequence[dict[str, Any]], config: JudgeConfig, progress: bool = False
 ) -> Judge:
     """The judge cached as ``folder/judge.pt``; trained where there is none of the same categories,
     pictures and config."""
@@ -129,8 +138,8 @@ def load_or_train_judge(
 
 
 def draw_compositions(
-    rng: np.random.Generator, sprites: Sprites, categories: Sequence[dict], count: int
-) -> tuple[np.ndarray, np.ndarray]:
+    rng: np.random.Generator, sprites: Sprites, categories: Sequence[dict[str, Any]], count: int
+) -> tuple[Pixels, IntArray]:
     """Single objects, category and then style uniform: uint8[count, 64, 64, 3], int64[count]."""
     styles = [[s for i, s in sprites if i == c["id"]] for c in categories]
     labels = rng.integers(len(categories), size=count)
@@ -150,7 +159,7 @@ def held_out_accuracy(judge: Judge, count: int = 1000, seed: int = 1) -> float:
     return float((judge.classify(images).argmax(1) == labels).mean())
 
 
-def score_names(judge: Judge, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def score_names(judge: Judge, images: Pixels, labels: IntArray) -> dict[str, Any]:
     """How often the judge names images as they were asked for.
 
     Args:
@@ -189,8 +198,8 @@ def score_names(judge: Judge, images: np.ndarray, labels: np.ndarray) -> dict[st
 
 def draw_contact_sheet(
     judge: Judge,
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: Pixels,
+    labels: IntArray,
     predicted: Sequence[int],
     columns: int = 8,
     tile: int = 96,
@@ -227,10 +236,10 @@ def draw_contact_sheet(
     return sheet
 
 
-def _build_network(torch, width: int, num_classes: int):
+def _build_network(torch: ModuleType, width: int, num_classes: int) -> Module:
     """Three stages of two 3 x 3 convolutions at 32, 16 and 8 px, 4 x 4 means, one linear layer."""
     nn = torch.nn
-    layers: list = [nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False)]
+    layers: list[Module] = [nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False)]
     layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
     channels = width
     for stage in range(3):
@@ -250,11 +259,15 @@ def _build_network(torch, width: int, num_classes: int):
 
 
 def _draw_ahead(
-    rng: np.random.Generator, sprites: Sprites, categories: Sequence[dict], steps: int, size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    rng: np.random.Generator,
+    sprites: Sprites,
+    categories: Sequence[dict[str, Any]],
+    steps: int,
+    size: int,
+) -> Iterator[tuple[Pixels, IntArray]]:
     """Augmented batches; one thread draws the next while the network learns the last."""
 
-    def draw() -> tuple[np.ndarray, np.ndarray]:
+    def draw() -> tuple[Pixels, IntArray]:
         images, labels = draw_compositions(rng, sprites, categories, size)
         return np.stack([_augment(rng, image) for image in images]), labels
 
@@ -267,26 +280,25 @@ def _draw_ahead(
             yield batch
 
 
-def _to_tensor(torch, images: np.ndarray):
+def _to_tensor(torch: ModuleType, images: Pixels) -> Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
     return (tensor - 127.5) / 64
 
 
-def _augment(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def _augment(rng: np.random.Generator, image: Pixels) -> Pixels:
     """Blur, noise, tint and shift: a generator's pictures are softer and less exact."""
     if rng.random() < 0.5:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
     dy, dx = rng.integers(-5, 6, 2)
-    shift = np.float32([[1, 0, dx], [0, 1, dy]])
+    shift = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
     image = cv2.warpAffine(image, shift, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT_101)
     gain = rng.uniform(0.8, 1.2) * rng.uniform(0.93, 1.07, 3)
     noise = rng.normal(0, rng.uniform(0, 8), image.shape)
-    return np.clip((image - 127.5) * gain + 127.5 + rng.uniform(-15, 15) + noise, 0, 255).astype(
-        np.uint8
-    )
+    changed: FloatArray = (image - 127.5) * gain + 127.5 + rng.uniform(-15, 15) + noise
+    return np.clip(changed, 0, 255).astype(np.uint8)
 
 
-def _fingerprint(categories: Sequence[dict], config: JudgeConfig) -> str:
+def _fingerprint(categories: Sequence[dict[str, Any]], config: JudgeConfig) -> str:
     content = [[c["id"] for c in categories], asdict(config)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for key, sprite in sorted(load_sprites(STYLES, [c["id"] for c in categories]).items()):
@@ -295,11 +307,11 @@ def _fingerprint(categories: Sequence[dict], config: JudgeConfig) -> str:
     return digest.hexdigest()
 
 
-def _share(right: np.ndarray) -> float | None:
+def _share(right: Mask) -> float | None:
     return float(right.mean()) if len(right) else None
 
 
-def _fit(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> str:
+def _fit(draw: ImageDraw.ImageDraw, text: str, font: Font, width: float) -> str:
     if draw.textlength(text, font) <= width:
         return text
     while text and draw.textlength(text + "…", font) > width:

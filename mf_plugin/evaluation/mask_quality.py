@@ -11,11 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
+from mf_plugin.arrays import Mask, Pixels
 from mf_plugin.generation.config import GenerationConfig
 from mf_plugin.generation.filters import filter_mask
 from mf_plugin.lvis.compose import compose_single
@@ -25,8 +26,6 @@ from mf_plugin.mosaic.masks import MaskConfig, attention_config_for, attention_t
 from mf_plugin.mosaic.pipeline import MosaicPipeline
 from mf_plugin.mosaic.prompts import build_prompt
 from mf_plugin.vocabulary import Category
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class MeasuredMask:
     """
 
     category: Category
-    image: npt.NDArray[np.uint8]
+    image: Pixels
     truth: Mask
     mask: Mask
     iou: float
@@ -73,32 +72,6 @@ def mask_settings(config: GenerationConfig, methods: Sequence[str]) -> dict[str,
         attention = dataclasses.replace(config.attention, tokens=tokens or config.attention.tokens)
         settings[name] = MaskSetting(attention, dataclasses.replace(config.mask, method=method))
     return settings
-
-
-def measure_masks(
-    pipeline: MosaicPipeline,
-    config: GenerationConfig,
-    categories: Sequence[Category],
-    *,
-    per_category: int,
-    size: tuple[int, int],
-    read_steps: Sequence[int],
-    seed: int,
-    styles: Sequence[str] = TRAIN_STYLES,
-) -> list[MeasuredMask]:
-    """``compare_masks`` of the config's own setting."""
-    own = {"": MaskSetting(config.attention, config.mask)}
-    return compare_masks(
-        pipeline,
-        config,
-        own,
-        categories,
-        per_category=per_category,
-        size=size,
-        read_steps=read_steps,
-        seed=seed,
-        styles=styles,
-    )[""]
 
 
 def compare_masks(
@@ -159,7 +132,7 @@ def compare_masks(
     return measured
 
 
-def summarise(measured: Sequence[MeasuredMask]) -> dict:
+def summarise(measured: Sequence[MeasuredMask]) -> dict[str, Any]:
     """Mean IoU, share under 0.5, and mean IoU of each category; the same of accepted masks."""
     summary = _summarise([m.iou for m in measured], measured)
     accepted = [m for m in measured if not m.reason]
@@ -170,7 +143,7 @@ def summarise(measured: Sequence[MeasuredMask]) -> dict:
     return summary
 
 
-def draw_sheet(measured: Sequence[MeasuredMask], columns: int = 10) -> npt.NDArray[np.uint8]:
+def draw_sheet(measured: Sequence[MeasuredMask], columns: int = 10) -> Pixels:
     """Images with the outline (green) and the mask (red) tinted, uint8[H, W, 3]."""
     tiles = [np.hstack([m.image, _tint(m)]) for m in measured]
     while len(tiles) % columns:
@@ -179,11 +152,10 @@ def draw_sheet(measured: Sequence[MeasuredMask], columns: int = 10) -> npt.NDArr
     return np.vstack(rows)
 
 
-def draw_comparison(
-    measured: Mapping[str, Sequence[MeasuredMask]], columns: int = 5
-) -> npt.NDArray[np.uint8]:
+def draw_comparison(measured: Mapping[str, Sequence[MeasuredMask]], columns: int = 5) -> Pixels:
     """Each image and beside it its masks in every setting, tinted as in ``draw_sheet``."""
-    tiles = [np.hstack([same[0].image, *map(_tint, same)]) for same in zip(*measured.values())]
+    images = zip(*measured.values(), strict=True)
+    tiles = [np.hstack([same[0].image, *map(_tint, same)]) for same in images]
     while len(tiles) % columns:
         tiles.append(np.full_like(tiles[0], 255))
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
@@ -201,7 +173,7 @@ def _attention_for_all(
 
 def _measure(
     category: Category,
-    image: npt.NDArray[np.uint8],
+    image: Pixels,
     truth: Mask,
     mask: Mask,
     config: GenerationConfig,
@@ -211,7 +183,7 @@ def _measure(
     return MeasuredMask(category, image, truth, mask, mask_iou(truth, mask), reason, kept_iou)
 
 
-def _summarise(values: Sequence[float], measured: Sequence[MeasuredMask]) -> dict:
+def _summarise(values: Sequence[float], measured: Sequence[MeasuredMask]) -> dict[str, Any]:
     ious = np.array(values)
     by_name: dict[str, list[float]] = {}
     for m, iou in zip(measured, values, strict=True):
@@ -224,7 +196,7 @@ def _summarise(values: Sequence[float], measured: Sequence[MeasuredMask]) -> dic
     }
 
 
-def _tint(m: MeasuredMask) -> npt.NDArray[np.uint8]:
+def _tint(m: MeasuredMask) -> Pixels:
     tile = m.image.astype(np.float32)
     tile[m.mask & ~m.truth] = 0.4 * tile[m.mask & ~m.truth] + 0.6 * np.array([255, 0, 0])
     tile[m.truth & ~m.mask] = 0.4 * tile[m.truth & ~m.mask] + 0.6 * np.array([0, 255, 0])

@@ -15,7 +15,9 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from mf_plugin.arrays import IntArray, Mask
 from mf_plugin.evaluation.detections import Results
 from mf_plugin.evaluation.rare import GroundTruth, build_evaluator
 from mf_plugin.lvis.io import collection_paused
@@ -33,11 +35,11 @@ class CategoryMatches:
     """
 
     category_id: int
-    matched: np.ndarray
-    ignored: np.ndarray
-    image: np.ndarray
-    num_objects: np.ndarray
-    detection: np.ndarray
+    matched: Mask
+    ignored: Mask
+    image: IntArray
+    num_objects: npt.NDArray[np.uint16]
+    detection: IntArray
 
 
 def match_detections(gt: GroundTruth, results: Results, iou_type: str) -> list[CategoryMatches]:
@@ -75,7 +77,7 @@ def best_of_category(
     return _limit(matches, results.rank_in_category < limit)
 
 
-def _limit(matches: Sequence[CategoryMatches], within: np.ndarray) -> list[CategoryMatches]:
+def _limit(matches: Sequence[CategoryMatches], within: Mask) -> list[CategoryMatches]:
     if within.all():
         return list(matches)
     limited = []
@@ -93,8 +95,8 @@ def _limit(matches: Sequence[CategoryMatches], within: np.ndarray) -> list[Categ
     return limited
 
 
-def _by_category(evaluator: Any) -> dict[int, list[dict]]:
-    records: dict[int, list[dict]] = {c: [] for c in evaluator.params.cat_ids}
+def _by_category(evaluator: Any) -> dict[int, list[dict[str, Any]]]:
+    records: dict[int, list[dict[str, Any]]] = {c: [] for c in evaluator.params.cat_ids}
     for record in evaluator.eval_imgs:
         if record is not None:
             records[record["category_id"]].append(record)
@@ -102,7 +104,7 @@ def _by_category(evaluator: Any) -> dict[int, list[dict]]:
 
 
 def _join_images(
-    category_id: int, records: list[dict], index: dict[int, int], num_thresholds: int
+    category_id: int, records: list[dict[str, Any]], index: dict[int, int], num_thresholds: int
 ) -> CategoryMatches:
     num_objects = np.zeros(len(index), dtype=np.uint16)
     records = sorted(records, key=lambda r: index[r["image_id"]])
@@ -114,10 +116,10 @@ def _join_images(
         none, nothing = np.zeros((num_thresholds, 0), dtype=bool), np.zeros(0, np.int64)
         return CategoryMatches(category_id, none, none, nothing, num_objects, nothing)
 
-    def joined(key: str) -> np.ndarray:
+    def joined(key: str) -> npt.NDArray[Any]:
         return np.array(list(chain.from_iterable(r[key] for r in records)))
 
-    def joined_marks(key: str) -> np.ndarray:  # bytes: several times as fast as lists of bool
+    def joined_marks(key: str) -> Mask:  # bytes: several times as fast as lists of bool
         rows = (chain.from_iterable(r[key][t] for r in records) for t in range(num_thresholds))
         return np.frombuffer(b"".join(map(bytes, rows)), dtype=bool).reshape(num_thresholds, -1)
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
 from mf_plugin.errors import InputError
+from mf_plugin.jsonfile import read_json
 
 try:
     import msgspec
 except ModuleNotFoundError:
-    msgspec = None
+    msgspec = None  # type: ignore[assignment]  # a name that may be None
 
 PIECE_BYTES = 1 << 23
 PIECE_ENTRIES = 1 << 15
@@ -94,9 +96,9 @@ def pieces_of_file(path: Path) -> Iterator[list[Any]]:
                     done += len(entries)
                     yield entries
             yield _read_list(b"[" + pending)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file, expected a results json") from error
-    except ValueError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise InputError(f"{path}: no such file, expected a results json") from None
+    except (ValueError, RecursionError):
         yield _read_whole(path)[done:]
 
 
@@ -107,26 +109,25 @@ def _read_list(text: bytes) -> list[Any]:
             return _decode_heads(text)
         except msgspec.ValidationError:
             pass
-    return json.loads(text)
+    entries: list[Any] = json.loads(text)
+    return entries
 
 
 def _last_border(text: bytes) -> tuple[int, int] | None:
     for begin in (max(0, len(text) - (1 << 16)), 0):
-        cut = None
-        for cut in _BORDER.finditer(text, begin):
-            pass
-        if cut is not None:
-            return cut.span()
+        last = deque(_BORDER.finditer(text, begin), maxlen=1)
+        if last:
+            return last[0].span()
     return None
 
 
 def _read_whole(path: Path) -> list[Any]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        entries = read_json(path, "a results json")
+    except InputError as error:
         raise InputError(
             f"{path}: not a complete json ({error}), expected a results json"
-        ) from error
+        ) from None
     if not isinstance(entries, list):
         raise InputError(
             f"{path}: {type(entries).__name__} at the top, expected a list of detections"

@@ -33,7 +33,8 @@ def bar_plot(report: Mapping[str, Any], iou_type: str, metrics: Sequence[str]) -
     bar = min(40.0, 0.72 * group / len(names))
 
     def y(value: float) -> float:
-        return base_line - (base_line - head) * value / ceiling
+        place: float = base_line - (base_line - head) * value / ceiling
+        return place
 
     bars, labels = [], []
     for g, metric in enumerate(metrics):
@@ -42,7 +43,12 @@ def bar_plot(report: Mapping[str, Any], iou_type: str, metrics: Sequence[str]) -
         for i, name in enumerate(names):
             x = centre + bar * (i - len(names) / 2)
             value, deviation = values[name][metric], spread[name].get(metric)
-            item = {"x": x + 1, "width": bar - 2, "centre": x + bar / 2, "colour": colours[name]}
+            item: dict[str, Any] = {
+                "x": x + 1,
+                "width": bar - 2,
+                "centre": x + bar / 2,
+                "colour": colours[name],
+            }
             item["value"] = value
             item["y"] = y(value or 0)
             item["height"] = base_line - item["y"]

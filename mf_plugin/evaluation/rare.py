@@ -20,17 +20,20 @@ from typing import Any
 
 import numpy as np
 
+from mf_plugin.arrays import IntArray
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.detections import IOU_TYPES, Results, Scope, read_results
 from mf_plugin.evaluation.training_counts import TrainingCounts, count_training
+from mf_plugin.evaluation.truth_checks import FEDERATED_KEYS, check_ground_truth
 from mf_plugin.extras import require
 from mf_plugin.lvis.io import read_lvis
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
-METRICS += ("AR", "ARs", "ARm", "ARl")
-FEDERATED_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")
+METRICS = (
+    *("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf"),
+    *("AR", "ARs", "ARm", "ARl"),
+)
 GROUPS = ("r", "c", "f")
 RARE_MAX_IMAGES, COMMON_MAX_IMAGES = 10, 100  # LVIS: rare in 1-10 images, common in 11-100
 
@@ -72,8 +75,8 @@ class GroundTruth:
         annotations = self.data["annotations"]
         rows = [row[a["image_id"]] for a in annotations]
         verified[rows, [place[a["category_id"]] for a in annotations]] = True
-        sizes = np.array([[i["height"], i["width"]] for i in images]).reshape(-1, 2)
-        return Scope(self.name, image_ids, category_ids, sizes, verified)
+        sizes = np.array([[i["height"], i["width"]] for i in images], dtype=np.int64)
+        return Scope(self.name, image_ids, category_ids, sizes.reshape(-1, 2), verified)
 
 
 def load_ground_truth(
@@ -93,7 +96,7 @@ def load_ground_truth(
     if isinstance(source, GroundTruth):
         return source
     name, data = _read(source, "ground truth")
-    _check_ground_truth(name, data)
+    check_ground_truth(name, data)
     categories = [dict(c) for c in data["categories"]]
     without = [c for c in categories if c.get("frequency") not in GROUPS]
     group_source = f"frequency of {name}" if len(without) < len(categories) else None
@@ -119,7 +122,9 @@ def load_ground_truth(
     return GroundTruth(name, data, group_source, federated)
 
 
-def load_results(source: str | Path | Sequence[Mapping] | Results, gt: GroundTruth) -> Results:
+def load_results(
+    source: str | Path | Sequence[Mapping[str, Any]] | Results, gt: GroundTruth
+) -> Results:
     """Read and check detections, see `detections.read_results`.
 
     Raises:
@@ -130,7 +135,7 @@ def load_results(source: str | Path | Sequence[Mapping] | Results, gt: GroundTru
 
 def evaluate_lvis(
     gt: str | Path | Mapping[str, Any] | GroundTruth,
-    results: str | Path | Sequence[Mapping] | Results,
+    results: str | Path | Sequence[Mapping[str, Any]] | Results,
     iou_types: Sequence[str] = IOU_TYPES,
     max_dets: int = 300,
     train: str | Path | None = None,
@@ -163,9 +168,10 @@ def evaluate_lvis(
         evaluator.accumulate()
         evaluator.summary_lines()  # fills the metrics; summarize() would print them
         found = {key.split("@")[0]: value for key, value in evaluator.get_results().items()}
-        metrics = {m: _percent(found[m]) for m in METRICS}
-        metrics["per_category"] = _category_aps(evaluator, truth)
-        scores[iou_type] = metrics
+        scores[iou_type] = {
+            **{m: _percent(found[m]) for m in METRICS},
+            "per_category": _category_aps(evaluator, truth),
+        }
     return scores
 
 
@@ -197,7 +203,7 @@ def build_evaluator(
     Without ``max_dets`` all count. Detection n of the results has the id n + 1 then.
     """
     hotcoco = require("hotcoco", "eval")
-    kept = np.arange(len(results.scores))
+    kept: IntArray = np.arange(len(results.scores))
     if max_dets is not None:
         kept = kept[results.rank_in_image < max_dets]
     rows = np.empty((len(kept), 7))
@@ -205,9 +211,11 @@ def build_evaluator(
     rows[:, 5] = results.scores[kept]
     rows[:, 6] = gt.scope.category_ids[results.category[kept]]
     if iou_type == "bbox":
+        assert results.boxes is not None  # see Results.iou_types
         rows[:, 1:5] = results.boxes[kept]
         detections = gt.coco.load_res(rows)
     else:
+        assert results.masks is not None
         masks = [results.masks[k] for k in kept.tolist()]
         rows[:, 1:5] = results.mask_boxes[kept]
         detections = gt.coco.load_res(rows, segmentation=masks)
@@ -247,37 +255,11 @@ def _annotated_in_full(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _check_ground_truth(name: str, data: Mapping[str, Any]) -> None:
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(data.get(key), list):
-            raise InputError(f"{name}: no list {key!r}, expected an LVIS ground truth")
-    federated = [key for key in FEDERATED_KEYS if any(key in i for i in data["images"])]
-    expected = "LVIS's federated format" if federated else "LVIS's format or COCO's"
-    for index, image in enumerate(data["images"]):
-        for key in ("id", "width", "height", *(FEDERATED_KEYS if federated else ())):
-            if key not in image:
-                raise InputError(f"{name}: image {index} lacks {key!r}, expected {expected}")
-    images = {i["id"] for i in data["images"]}
-    categories = {c["id"] for c in data["categories"]}
-    for index, annotation in enumerate(data["annotations"]):
-        for key in ("id", "image_id", "category_id", "bbox", "area", "segmentation"):
-            if key not in annotation:
-                raise InputError(f"{name}: annotation {index} lacks {key!r}")
-        if annotation["image_id"] not in images:
-            raise InputError(
-                f"{name}: annotation {index}: unknown image_id {annotation['image_id']}"
-            )
-        if annotation["category_id"] not in categories:
-            raise InputError(
-                f"{name}: annotation {index}: unknown category_id {annotation['category_id']}"
-            )
-
-
 def _percent(value: float) -> float | None:
     return None if value < 0 else 100.0 * float(value)
 
 
-def _category_aps(evaluator, gt: GroundTruth) -> dict[int, float | None]:
+def _category_aps(evaluator: Any, gt: GroundTruth) -> dict[int, float | None]:
     """Per-category AP in percent: the mean over T and R of precision[T, R, K] for all areas."""
     params = evaluator.params
     precision = np.asarray(evaluator.eval["precision"])[

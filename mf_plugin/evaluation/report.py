@@ -6,7 +6,6 @@ shown as n/a. The page is one file without scripts or links: its plot is inline 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from jinja2 import Environment, PackageLoader
 
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.plots import bar_plot, gain_plot, interval_plot, run_colours
+from mf_plugin.jsonfile import read_json
 from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
 
 TABLE_METRICS = ("AP", "APr", "APc", "APf")
@@ -54,14 +54,7 @@ def add_to_report(path: str | Path, **extra: Any) -> None:
         InputError: the file is missing or no json object.
     """
     path = Path(path)
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file, expected a report.json") from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: not a complete json ({error}), expected a report.json"
-        ) from error
+    report = read_json(path, "a report.json")
     if not isinstance(report, dict):
         raise InputError(f"{path}: {type(report).__name__} at the top, expected a report.json")
     write_json_atomic(path, {**report, **extra}, indent=2)
@@ -129,9 +122,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         more_metrics=MORE_METRICS,
         plots=[(word, bar_plot(report, t, TABLE_METRICS)) for t, word in scored],
         intervals=[
-            (word, plot)
-            for t, word in scored
-            if (plot := interval_plot(report, t, TABLE_METRICS))
+            (word, plot) for t, word in scored if (plot := interval_plot(report, t, TABLE_METRICS))
         ],
         gains=[
             (name, gain_plot([{**r, "gain": r["gains"][i]} for r in rare]))
@@ -294,6 +285,8 @@ def _rare_rows(
     return rows
 
 
-def _instances(report: Mapping[str, Any]) -> tuple[dict | None, dict[str, dict]]:
+def _instances(
+    report: Mapping[str, Any],
+) -> tuple[dict[str, int] | None, dict[str, dict[str, int]]]:
     instances = report.get("instances") or {}
     return instances.get("real"), instances.get("synthetic") or {}

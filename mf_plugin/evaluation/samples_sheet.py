@@ -11,9 +11,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as mask_api
 
+from mf_plugin.arrays import Pixels
 from mf_plugin.errors import InputError
+from mf_plugin.evaluation.truth_checks import check_ground_truth
 from mf_plugin.evaluation.valid_instances import to_rle
-from mf_plugin.lvis.io import image_path, read_lvis
+from mf_plugin.lvis.io import read_lvis
+from mf_plugin.lvis.paths import image_file
 
 COLOURS = (
     (230, 60, 60), (60, 150, 240), (60, 200, 90), (245, 180, 30), (170, 90, 230),
@@ -44,20 +47,23 @@ def draw_samples(
             raise InputError(f"{name} is {value}; expected at least 1")
     folder = Path(folder)
     data = read_lvis(folder / "annotations.json")
+    check_ground_truth(str(folder / "annotations.json"), data)
     if not data["images"]:
         raise InputError(f"{folder} has no images; expected some to draw")
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(data["images"]), min(count, len(data["images"])), replace=False)
-    names = {c["id"]: c["name"].replace("_", " ") for c in data["categories"]}
+    names = {c["id"]: c.get("name", "").replace("_", " ") for c in data["categories"]}
     rows = -(-len(chosen) // columns)
     step = side + GAP
     size = (min(columns, len(chosen)) * step - GAP, rows * (2 * step + GAP) - 2 * GAP)
     sheet = Image.new("RGB", size, "white")
     for place, index in enumerate(sorted(chosen.tolist())):
         image = data["images"][index]
-        mine = [a for a in data["annotations"] if a["image_id"] == image["id"]]
+        mine = [
+            a for a in data["annotations"] if a["image_id"] == image["id"] and a["segmentation"]
+        ]
         left, top = place % columns * step, place // columns * (2 * step + GAP)
-        plain = _read(folder / image_path(image))
+        plain = _read(image_file(folder, image))
         scale = side / max(plain.shape[:2])
         large = cv2.resize(plain, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         sheet.paste(Image.fromarray(large), (left, top))
@@ -65,7 +71,7 @@ def draw_samples(
     return sheet
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path) -> Pixels:
     """uint8[H, W, 3]"""
     try:
         return np.asarray(Image.open(path).convert("RGB"))
@@ -74,7 +80,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _draw(
-    large: np.ndarray,
+    large: Pixels,
     size: Sequence[int],
     annotations: Sequence[Mapping[str, Any]],
     names: Mapping[int, str],
@@ -87,9 +93,7 @@ def _draw(
         mask = mask_api.decode(to_rle(annotation["segmentation"], size)).astype(np.float32)
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
         drawn[mask] = np.rint((1 - FILL) * drawn[mask] + FILL * colour)
-        outlines, _ = cv2.findContours(
-            mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-        )
+        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, outlines, -1, colour.tolist(), 1)
     picture = Image.fromarray(drawn)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)

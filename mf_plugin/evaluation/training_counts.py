@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from mf_plugin.data.categories import labels_by_id, match_categories
 from mf_plugin.data.provider import ANNOTATIONS
 from mf_plugin.errors import InputError
+from mf_plugin.jsonfile import read_json
+from mf_plugin.lvis.validate import check_categories
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ def count_training(source: str | Path | Mapping[str, Any] | TrainingCounts) -> T
     """
     if isinstance(source, TrainingCounts):
         return source
-    name, data = "training json", source
+    name = "training json"
+    data: Any = source
     if isinstance(source, (str, Path)):
         name, data = str(source), _read_without_masks(Path(source))
     for key in ("annotations", "categories"):
@@ -42,14 +45,18 @@ def count_training(source: str | Path | Mapping[str, Any] | TrainingCounts) -> T
         pairs = [(a["category_id"], a["image_id"]) for a in data["annotations"]]
     except (KeyError, TypeError):
         raise InputError(f"{name}: an annotation without category_id and image_id") from None
+    if any(type(one) is not int for one in chain.from_iterable(pairs)):
+        raise InputError(f"{name}: an annotation whose category_id or image_id is no integer")
+    try:
+        check_categories(data["categories"])
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     images = Counter(category for category, _ in set(pairs))
     instances = Counter(category for category, _ in pairs)
     return TrainingCounts(name, data["categories"], dict(images), dict(instances))
 
 
-def instances_of(
-    counts: TrainingCounts, categories: list[dict[str, Any]]
-) -> dict[int, int]:
+def instances_of(counts: TrainingCounts, categories: list[dict[str, Any]]) -> dict[int, int]:
     """Instances of each of ``categories``, by its id there; matched by name, whatever the ids.
 
     Raises:
@@ -83,12 +90,4 @@ def _read_without_masks(path: Path) -> Any:
         item.pop("segmentation", None)
         return item
 
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file, object_hook=drop)
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path}: no such file, expected an LVIS training json") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a complete json ({error}), expected an LVIS training json"
-        ) from error
+    return read_json(path, "an LVIS training json", hook=drop)

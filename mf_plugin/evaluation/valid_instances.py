@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_api
 
+from mf_plugin.arrays import FloatArray, IntArray, Mask
 from mf_plugin.errors import InputError
-from mf_plugin.evaluation.bootstrap import draw_weights
+from mf_plugin.evaluation.bootstrap import Weights, draw_weights
 from mf_plugin.evaluation.detections import Results, read_results
 from mf_plugin.evaluation.rare import GROUPS, GroundTruth, load_ground_truth
 
@@ -89,10 +90,14 @@ def load_dataset(source: str | Path | Mapping[str, Any]) -> GroundTruth:
     dataset = load_ground_truth(source)
     if not dataset.data["annotations"]:
         raise InputError(f"{dataset.name} has no instances: expected some to judge")
+    if any(annotation["segmentation"] == [] for annotation in dataset.data["annotations"]):
+        raise InputError(f"{dataset.name} has instances without a mask: expected one of each")
     return dataset
 
 
-def load_detections(source: str | Path | Sequence[Mapping], dataset: GroundTruth) -> Results:
+def load_detections(
+    source: str | Path | Sequence[Mapping[str, Any]], dataset: GroundTruth
+) -> Results:
     """What the judge sees in the dataset, all categories in all images, see `read_results`.
 
     Raises:
@@ -102,6 +107,7 @@ def load_detections(source: str | Path | Sequence[Mapping], dataset: GroundTruth
     results = read_results(source, replace(dataset.scope, verified=everywhere))
     if results.masks is None:
         raise InputError(f"{results.name}: detections without masks, expected a judge with masks")
+    results.mask_areas  # noqa: B018  finds damaged masks, which pycocotools would not
     return results
 
 
@@ -150,7 +156,7 @@ def calibrate(dataset: GroundTruth, results: Results) -> Calibration:
     asked = np.array([a["category_id"] for a in annotations])
     named = dataset.scope.category_ids[results.category]
     places = list(_places(dataset, results))
-    best = None
+    best: Calibration | None = None
     for score in SCORES:
         valid = detections = 0
         for place in places:
@@ -166,6 +172,7 @@ def calibrate(dataset: GroundTruth, results: Results) -> Calibration:
             recall = valid / len(annotations)
             num_images = len(dataset.data["images"])
             best = Calibration(score, f1, precision, recall, len(annotations), num_images)
+    assert best is not None  # there are scores to try
     return best
 
 
@@ -199,13 +206,13 @@ def summarise(
     group = np.array([dataset.groups[c] for c in category.tolist()])
     weights = draw_weights(len(place), num_draws, np.random.default_rng(seed))
 
-    def row(mine: np.ndarray) -> dict[str, Any]:
+    def row(mine: Mask) -> dict[str, Any]:
         return _shares(image[mine], outcome[mine], weights)
 
     names = {c["id"]: c["name"] for c in dataset.data["categories"]}
     wrong: dict[int, Counter[str]] = {c: Counter() for c in names}
     for verdict in verdicts:
-        if verdict.outcome == WRONG_CLASS:
+        if verdict.outcome == WRONG_CLASS and verdict.named is not None:
             wrong[verdict.category_id][names[verdict.named]] += 1
     present = [c for c in names if (category == c).any()]
     bins = np.linspace(0, 1, 11)
@@ -234,11 +241,11 @@ class _Place:
         ious: float64[I, D].
     """
 
-    instances: np.ndarray
-    detections: np.ndarray
-    ious: np.ndarray
+    instances: IntArray
+    detections: IntArray
+    ious: FloatArray
 
-    def above(self, scores: np.ndarray, score: float) -> np.ndarray:
+    def above(self, scores: FloatArray, score: float) -> FloatArray:
         """``ious`` with the detections of this score and more: best first, so the first columns.
 
         What is suppressed by a better detection is so at every score: none comes back.
@@ -247,6 +254,7 @@ class _Place:
 
 
 def _places(dataset: GroundTruth, results: Results) -> Iterator[_Place]:
+    assert results.masks is not None  # see load_detections
     sizes = dict(zip(dataset.scope.image_ids.tolist(), dataset.scope.sizes.tolist(), strict=True))
     instances: dict[int, list[int]] = {image_id: [] for image_id in sizes}
     for index, annotation in enumerate(dataset.data["annotations"]):
@@ -271,17 +279,19 @@ def to_rle(segmentation: Any, size: Sequence[int]) -> dict[str, Any]:
     if isinstance(segmentation, Mapping) and not isinstance(segmentation["counts"], list):
         return dict(segmentation)
     rle = mask_api.frPyObjects(segmentation, *size)
-    return mask_api.merge(rle) if isinstance(rle, list) else rle
+    merged: dict[str, Any] = mask_api.merge(rle) if isinstance(rle, list) else rle
+    return merged
 
 
-def _iou(first: list[dict], second: list[dict]) -> np.ndarray:
+def _iou(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> FloatArray:
     """float64[len(first), len(second)]"""
     if not first or not second:
         return np.zeros((len(first), len(second)))
-    return mask_api.iou(first, second, [False] * len(second))
+    ious: FloatArray = mask_api.iou(first, second, [False] * len(second))
+    return ious
 
 
-def _keep_best(ious: np.ndarray) -> list[int]:
+def _keep_best(ious: FloatArray) -> list[int]:
     """Non-maximum suppression of masks [D, D], best first, without regard to categories."""
     kept: list[int] = []
     for index in range(len(ious)):
@@ -290,7 +300,7 @@ def _keep_best(ious: np.ndarray) -> list[int]:
     return kept
 
 
-def _match(ious: np.ndarray, min_iou: float = MIN_IOU) -> np.ndarray:
+def _match(ious: FloatArray, min_iou: float = MIN_IOU) -> IntArray:
     """int[I]: the detection that serves each instance, -1 for none; pairs of high IoU first."""
     served_by = np.full(len(ious), -1)
     rows, columns = np.nonzero(ious >= min_iou)
@@ -301,7 +311,7 @@ def _match(ious: np.ndarray, min_iou: float = MIN_IOU) -> np.ndarray:
     return served_by
 
 
-def _shares(image: np.ndarray, outcome: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+def _shares(image: IntArray, outcome: IntArray, weights: Weights) -> dict[str, Any]:
     """Of instances by their image and outcome; weights uint8[B, N]."""
     counts = np.zeros((weights.shape[1], len(OUTCOMES)))
     np.add.at(counts, (image, outcome), 1)

@@ -14,12 +14,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as mask_api
 
+from mf_plugin.arrays import Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.dataset_quality import crop_object
 from mf_plugin.evaluation.detections import Results
 from mf_plugin.evaluation.rare import GroundTruth
 from mf_plugin.evaluation.valid_instances import OUTCOMES, VALID, Verdict, to_rle
-from mf_plugin.lvis.io import image_path
+from mf_plugin.lvis.paths import image_file
 
 SIDE = 112  # pixels of a crop as drawn
 FILL = 0.6  # longer side of the object's box over the side of its crop
@@ -84,11 +85,11 @@ def _captions(dataset: GroundTruth, verdict: Verdict) -> tuple[str, str]:
 
 def _draw_tile(
     dataset: GroundTruth, folder: Path, results: Results, verdict: Verdict, index: int
-) -> np.ndarray:
+) -> Pixels:
     """uint8[SIDE, 2 SIDE, 3]"""
     image = next(i for i in dataset.data["images"] if i["id"] == verdict.image_id)
     annotation = dataset.data["annotations"][index]
-    path = folder / image_path(image)
+    path = image_file(folder, image)
     try:
         pixels = np.asarray(Image.open(path).convert("RGB"))
     except OSError as error:
@@ -96,6 +97,7 @@ def _draw_tile(
     masks = np.zeros_like(pixels)
     masks[:, :, 0] = mask_api.decode(to_rle(annotation["segmentation"], pixels.shape[:2]))
     if verdict.detection is not None:
+        assert results.masks is not None  # see load_detections
         masks[:, :, 1] = mask_api.decode(results.masks[verdict.detection])
 
     # A frame, empty in the masks, so that nothing of them is repeated beyond the border.

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.generation.filters import FilterConfig
-from mf_plugin.generation.generator import GeneratorConfig, UntilConfig
+from mf_plugin.generation.generator import MOST_IMAGES, GeneratorConfig, UntilConfig
 from mf_plugin.mosaic.attention import AttentionConfig
 from mf_plugin.mosaic.clip import ClipFilterConfig
 from mf_plugin.mosaic.layout import check_division
@@ -30,6 +31,22 @@ if TYPE_CHECKING:
 REJECT_POLICIES = ("region", "image")
 DTYPES = ("fp32", "bf16", "fp16")
 _WANTED = "GenerationConfig(...)` or `config = SegGenConfig(...)"
+_MOST = {
+    "images_per_category": MOST_IMAGES,
+    "num_images": MOST_IMAGES,
+    "steps": 10_000,
+    "group_size": 10_000,
+    "threads": 1024,
+}
+_PAIR = "in whole pixels"
+_EXPECTED = {  # where the annotation says less
+    "main_categories": "a tuple of names",
+    "other_categories": "a tuple of names",
+    "canvas": f"(height, width) {_PAIR}",
+    "region_size": f"(height, width) {_PAIR}",
+    "overlap": f"(dy, dx) {_PAIR}",
+    "regions": "a tuple such as (4,)",
+}
 T = TypeVar("T")
 
 
@@ -119,24 +136,23 @@ class GenerationConfig(GeneratorConfig):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, **_EXPECTED)
         for name in ("images_per_category", "steps", "group_size", "threads", "multiple"):
             _expect(self, name, getattr(self, name) >= 1, "at least 1")
         _expect(self, "num_images", self.num_images is None or self.num_images >= 1, "at least 1")
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            _expect(self, name, value is None or value <= most, f"{most} at most")
         _expect(self, "dtype", self.dtype in DTYPES, f"one of {DTYPES}")
         _expect(self, "jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100")
         _expect(self, "seed", self.seed >= 0, "0 or more")
         _expect(self, "reject", self.reject in REJECT_POLICIES, f"one of {REJECT_POLICIES}")
-        _expect(self, "main_categories", _is_names(self.main_categories), "a tuple of names")
-        _expect(self, "other_categories", _is_names(self.other_categories), "a tuple of names")
+        _expect(self, "main_categories", bool(self.main_categories), "a tuple of names")
+        _expect(self, "other_categories", bool(self.other_categories), "a tuple of names")
         for name in ("background", "style"):
             given = f"{{{name}}}" not in self.template or bool(getattr(self, f"{name}s"))
             _expect(self, f"{name}s", given, f"words for the template's {{{name}}}")
-        for name in ("canvas", "region_size"):
-            size = getattr(self, name)
-            _expect(self, name, size is None or _is_pair(size), "(height, width) in whole pixels")
-        _expect(self, "overlap", _is_pair(self.overlap), "(dy, dx) in whole pixels")
-        given = isinstance(self.regions, tuple) and bool(self.regions)
-        _expect(self, "regions", given, "a tuple such as (4,)")
+        _expect(self, "regions", bool(self.regions), "a tuple such as (4,)")
         for regions in self.regions:
             check_division(
                 regions,
@@ -184,7 +200,7 @@ def load_config_file(path: str | Path, kind: type[T], wanted: str | None = None)
             names = runpy.run_path(str(path))
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"config {path} does not run: {type(error).__name__}: {error}") from error
     config = names.get("config")
     if not isinstance(config, kind):
@@ -212,13 +228,6 @@ def _expect(config: GenerationConfig, name: str, holds: bool, expected: str) -> 
         raise InputError(f"{name} is {getattr(config, name)!r}; expected {expected}")
 
 
-def _is_names(value: object) -> bool:
-    """A bare string would silently be read letter by letter."""
-    return isinstance(value, tuple) and bool(value) and all(isinstance(v, str) for v in value)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(type(v) is int for v in value)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 
 NO_COMPONENT = "no_component"
 TOO_SMALL = "too_small"
@@ -35,6 +36,7 @@ class FilterConfig:
     components: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self, "filters: ")
         if not 0 <= self.min_area < self.max_area <= 1:
             raise InputError(
                 f"filters: min_area is {self.min_area}, max_area is {self.max_area}; "

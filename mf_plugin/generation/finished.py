@@ -7,8 +7,7 @@ groups' own records are gone; the images and annotations are not touched.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,11 @@ from mf_plugin.errors import InputError
 from mf_plugin.generation.gallery import read_thumbnails, render_gallery
 from mf_plugin.generation.quality import JudgeScores, quality_report
 from mf_plugin.generation.readable import to_readable_json
+from mf_plugin.generation.record_checks import check_dataset
 from mf_plugin.generation.records import Record, from_files
 from mf_plugin.generation.store import DATASET, LOCK
-from mf_plugin.lvis.io import read_lvis, write_bytes_atomic
+from mf_plugin.jsonfile import MOST_LEVELS, parse_json, read_json
+from mf_plugin.lvis.io import read_lvis, validate_lvis, write_bytes_atomic
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,15 @@ def read_finished(folder: str | Path) -> FinishedDataset:
         raise InputError(f"{folder} has no {DATASET}: expected a finished dataset folder")
     annotations = read_lvis(folder / "annotations.json")
     try:
-        dataset = json.loads((folder / DATASET).read_text(encoding="utf-8"))
-        text = (folder / "manifest.jsonl").read_text(encoding="utf-8")
-        records = from_files((json.loads(line) for line in text.splitlines()), annotations)
-    except FileNotFoundError as error:
-        raise InputError(f"{error.filename} is missing: expected a finished dataset") from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{folder}: manifest.jsonl or {DATASET} is damaged ({error!r})") from error
+        validate_lvis(annotations)
+    except InputError as error:
+        raise InputError(f"{folder / 'annotations.json'}: {error}") from None
+    dataset = read_json(folder / DATASET, "a finished dataset", levels=MOST_LEVELS)
+    try:
+        check_dataset(dataset)
+        records = from_files(_read_manifest(folder / "manifest.jsonl"), annotations)
+    except InputError as error:
+        raise InputError(f"{folder}: manifest.jsonl or {DATASET} is damaged ({error})") from None
     _add_thumbnails(folder / "gallery.html", records)
     return FinishedDataset(folder, records, annotations["categories"], dataset)
 
@@ -99,10 +102,26 @@ def rewrite_report(
     return quality
 
 
+def _read_manifest(path: Path) -> Iterator[Record]:
+    if not path.is_file():
+        raise InputError(f"{path} is missing: expected a finished dataset")
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            name = f"{path.name} line {number}"
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise InputError(f"{name} is no UTF-8 ({error})") from None
+            yield parse_json(text, name, levels=MOST_LEVELS)
+
+
 def _add_thumbnails(page: Path, records: list[Record]) -> None:
     if not page.is_file():
         return
-    found = read_thumbnails(page.read_text(encoding="utf-8"))
+    try:
+        found = read_thumbnails(page.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{page} is damaged ({error}): remove it, it is made again") from None
     for record in records:
         for position, holder in ((None, record), *enumerate(record["objects"])):
             thumbnail = found.get((record["index"], position))

@@ -25,9 +25,11 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from mf_plugin.errors import InputError
 from mf_plugin.generation.charts import draw_grid, draw_histogram
 from mf_plugin.generation.quality import UNSTABLE_BELOW, JudgeScores
 from mf_plugin.generation.records import ACCEPTED, Record
+from mf_plugin.jsonfile import parse_json
 
 _SCRIPTS = ("gallery_scene.js", "gallery_page.js")
 _CONDITIONING_SCRIPT = "gallery_conditioning.js"  # of pages that show what was painted over
@@ -36,6 +38,7 @@ _EXACT_UP_TO = 256  # pixels of the canvas's longer side: outlines of larger one
 _TOLERANCE = 1 / 1024  # of the longer side, for simplified outlines
 _MIN_TOLERANCE = 0.75  # pixels: more than the 0.71 by which steps leave a diagonal
 _DATA_BLOCK = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _CONFIG_FACTS = (  # keys of the config, of several versions of it
     "model",
     "scheduler",
@@ -129,13 +132,19 @@ def render_gallery(
 def read_thumbnails(html: str) -> dict[tuple[int, int | str | None], str]:
     """The thumbnails that a page of ``render_gallery`` holds; none of a page of another kind.
 
+    Raises:
+        InputError: the page is damaged.
+
     Returns:
         base64 by (canvas index, place of the rejected object), (canvas index, None) for the canvas
         itself, or (canvas index, "conditioning") for what it was painted over.
     """
     block = _DATA_BLOCK.search(html)
+    data = parse_json(block[1], "the data of the page") if block else {"canvases": []}
+    if not _holds_canvases(data):
+        raise InputError("the data of the page is not what render_gallery writes")
     found: dict[tuple[int, int | str | None], str] = {}
-    for canvas in json.loads(block[1])["canvases"] if block else []:
+    for canvas in data["canvases"]:
         if "thumbnail" in canvas:
             found[canvas["index"], None] = canvas["thumbnail"]
         if "conditioning" in canvas:
@@ -144,6 +153,21 @@ def read_thumbnails(html: str) -> dict[tuple[int, int | str | None], str]:
             if "thumbnail" in obj:
                 found[canvas["index"], position] = obj["thumbnail"]
     return found
+
+
+def _holds_canvases(data: Any) -> bool:
+    """Whether a page's data has canvases whose indices and thumbnails can be read."""
+
+    def is_sound(holder: Any) -> bool:
+        return isinstance(holder, dict) and bool(_BASE64.fullmatch(holder.get("thumbnail", "")))
+
+    try:
+        return all(
+            type(canvas["index"]) is int and all(map(is_sound, (canvas, *canvas["objects"])))
+            for canvas in data["canvases"]
+        )
+    except (KeyError, TypeError):
+        return False
 
 
 def _collect(

@@ -22,9 +22,11 @@ from typing import Any, Protocol, Self
 
 import mf_plugin
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.generation.records import CanvasResult
 from mf_plugin.vocabulary import GROUPS, Category, Vocabulary
 
+MOST_IMAGES = 10_000_000  # of a run; a plan lists the main category of each
 _PACKAGE = Path(mf_plugin.__file__).resolve().parent
 
 
@@ -41,9 +43,14 @@ class UntilConfig:
     max_images: int
 
     def __post_init__(self) -> None:
+        check_fields(self, "until ")
         for name in ("accepted", "max_images"):
             if getattr(self, name) < 1:
                 raise InputError(f"until {name} is {getattr(self, name)}; expected at least 1")
+        if self.max_images > MOST_IMAGES:
+            raise InputError(
+                f"until max_images is {self.max_images}; expected {MOST_IMAGES} at most"
+            )
 
 
 class GeneratorConfig(ABC):
@@ -225,11 +232,15 @@ class Painter(Protocol):
 
 
 def check_budget(config: GeneratorConfig, count: int, main: Sequence[Category]) -> None:
-    """See that the first round is not over the budget of canvases.
+    """See that the first round is not over the budget of canvases, nor over what a run can have.
 
     Raises:
         InputError: it is.
     """
+    if count > MOST_IMAGES:
+        raise InputError(
+            f"{count} canvases for {len(main)} main categories; expected {MOST_IMAGES} at most"
+        )
     if config.until is not None and count > config.until.max_images:
         raise InputError(
             f"until max_images is {config.until.max_images}; expected at least {count}, "

@@ -21,7 +21,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mf_plugin.errors import InputError
+from mf_plugin.errors import InputError, shown
+from mf_plugin.generation.record_checks import check_line
+from mf_plugin.lvis.paths import image_path
 from mf_plugin.lvis.polygons import mask_to_polygons
 
 Record = dict[str, Any]
@@ -216,8 +218,14 @@ def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
     shapes: dict[int, list[Record]] = {}
     for annotation in annotations["annotations"]:
         shapes.setdefault(annotation["image_id"], []).append(annotation)
+    category_ids = {category["id"] for category in annotations["categories"]}
+    seen: set[int] = set()
     records = []
     for line in manifest:
+        check_line(line, category_ids)
+        if line["index"] in seen:
+            raise InputError(f"manifest line {line['index']} appears twice")
+        seen.add(line["index"])
         record = {key: v for key, v in line.items() if key not in ("reasons", "measures")}
         reasons, prompts = line["reasons"], _prompts_of(line)
         measures = line.get("measures") or [{}] * len(reasons)
@@ -247,6 +255,11 @@ def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
             image = images.get(line["image_id"])
             if image is None:
                 raise InputError(f"manifest line {line['index']}: annotations.json lacks its image")
+            if image_path(image) != line["file_name"]:
+                raise InputError(
+                    f"manifest line {line['index']} has the file {shown(line['file_name'])}, "
+                    f"annotations.json {shown(image_path(image))}"
+                )
             record |= {"height": image["height"], "width": image["width"]}
         records.append({**record, "objects": objects})
     if shapes:

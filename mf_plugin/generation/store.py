@@ -25,6 +25,7 @@ from mf_plugin.generation.gallery import render_gallery
 from mf_plugin.generation.panoptic import PANOPTIC, to_panoptic
 from mf_plugin.generation.quality import quality_report
 from mf_plugin.generation.readable import to_readable_json
+from mf_plugin.generation.record_checks import is_group
 from mf_plugin.generation.records import (
     ACCEPTED,
     LABELS,
@@ -35,6 +36,7 @@ from mf_plugin.generation.records import (
     to_annotations,
     to_manifest_line,
 )
+from mf_plugin.jsonfile import read_json
 from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
 
 logger = logging.getLogger(__name__)
@@ -85,9 +87,9 @@ def check_resumable(folder: Path, identity: dict[str, Any]) -> bool:
         if not path.is_file():
             continue
         try:
-            old = json.loads(path.read_text(encoding="utf-8"))
+            old = read_json(path)
             old = {key: old.get(key) for key in identity if key != "config_hash"}
-        except (ValueError, AttributeError) as error:
+        except (InputError, AttributeError) as error:
             raise InputError(f"{path} is damaged ({error}); remove {folder}") from error
         found = differences(old, {key: identity[key] for key in old})
         if found:
@@ -253,13 +255,17 @@ class DatasetStore:
         return self._staging / f"{group:08d}.json"
 
     def _read(self, group: int) -> dict[str, Any] | None:
+        path = self._path(group)
+        if not path.is_file():
+            return None
         try:
-            return json.loads(self._path(group).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            content = read_json(path)
+        except InputError:
+            content = None
+        if not is_group(content):
+            logger.warning("%s is damaged: the group is made again", path)
             return None
-        except ValueError:
-            logger.warning("%s is damaged: the group is made again", self._path(group))
-            return None
+        return content
 
 
 def remove_staging(folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""LVIS-format data without a detection framework: reading, writing, merging, and the bundled mini-LVIS."""
+"""LVIS-format data without a detection framework: reading, writing, merging; mini-LVIS."""

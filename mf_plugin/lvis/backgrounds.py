@@ -8,12 +8,17 @@ generator, so caching them changes no result. Images are float32[H, W, 3] RGB in
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
+from functools import cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
+from mf_plugin.arrays import AnyFloats, Float32Array, FloatArray, Pixels
 from mf_plugin.errors import InputError
+
+_Number = TypeVar("_Number", np.uint8, np.float32)
 
 TILE = 256
 VARIANTS = 8
@@ -36,13 +41,15 @@ _TEXTURES = ("grass", "sand", "wood", "brick", "water", "sky")
 BACKGROUNDS: tuple[str, ...] = (*_PLAIN, *_PATTERNS, *_TEXTURES)
 
 
-def draw_background(rng: np.random.Generator, word: str, size: tuple[int, int]) -> np.ndarray:
+def draw_background(rng: np.random.Generator, word: str, size: tuple[int, int]) -> Float32Array:
     """A background of the kind `word`, float32[H, W, 3] RGB in 0..255.
 
     Raises InputError for a word that is not in BACKGROUNDS.
     """
     if word in _PLAIN:
-        image = plain_colour(rng, word) * (1.0 + 0.10 * _crop(rng, _shading_tile(), size))
+        image: Float32Array = plain_colour(rng, word) * (
+            1.0 + 0.10 * _crop(rng, _shading_tile(), size)
+        )
     elif word in BACKGROUNDS:
         tile = _tile(word, int(rng.integers(VARIANTS)))
         image = _crop(rng, tile, size).astype(np.float32)
@@ -54,7 +61,7 @@ def draw_background(rng: np.random.Generator, word: str, size: tuple[int, int]) 
     return np.clip(image, 0.0, 255.0, out=image)
 
 
-def plain_colour(rng: np.random.Generator, word: str) -> np.ndarray:
+def plain_colour(rng: np.random.Generator, word: str) -> Float32Array:
     """A shade that the colour word covers, float32[3] RGB in 0..255."""
     hue_low, hue_high, sat_low, sat_high, val_low, val_high = _PLAIN[word]
     draw = rng.random(3)
@@ -64,12 +71,12 @@ def plain_colour(rng: np.random.Generator, word: str) -> np.ndarray:
     return _hsv(hue, saturation, value)
 
 
-def film_grain(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def film_grain(rng: np.random.Generator, size: tuple[int, int]) -> Float32Array:
     """Unit-variance noise float32[H, W, 1], a random window of a cached field."""
     return _window(rng, _grain_tile(), size)
 
 
-def add_clutter(rng: np.random.Generator, image: np.ndarray, blobs: int) -> np.ndarray:
+def add_clutter(rng: np.random.Generator, image: Float32Array, blobs: int) -> Float32Array:
     """Blends `blobs` soft-edged shapes of random colour into float32[H, W, 3]; returns the result.
 
     They are drawn at a quarter of the resolution and blurred: things to look past, out of focus.
@@ -95,16 +102,24 @@ def add_clutter(rng: np.random.Generator, image: np.ndarray, blobs: int) -> np.n
             cv2.fillConvexPoly(layer, corners.astype(np.int32), fill)
     layer = cv2.GaussianBlur(layer, (0, 0), float(rng.uniform(0.03, 0.08)) * side)
     layer = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR)
-    return image * (1.0 - layer[:, :, 3:]) + layer[:, :, :3]
+    blended: Float32Array = image * (1.0 - layer[:, :, 3:]) + layer[:, :, :3]
+    return blended
 
 
-def _hsv(hue: float, saturation: float, value: float) -> np.ndarray:
+def _rgb(red: int, green: int, blue: int) -> Float32Array:
+    return np.array([red, green, blue], np.float32)
+
+
+def _hsv(hue: float, saturation: float, value: float) -> Float32Array:
     sector = (np.array([5.0, 3.0, 1.0]) + hue / 60.0) % 6.0
     ramp = np.clip(np.minimum(sector, 4.0 - sector), 0.0, 1.0)
-    return ((value - value * saturation * ramp) * 255.0).astype(np.float32)
+    colour: FloatArray = (value - value * saturation * ramp) * 255.0
+    return colour.astype(np.float32)
 
 
-def _window(rng: np.random.Generator, field: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _window(
+    rng: np.random.Generator, field: npt.NDArray[_Number], size: tuple[int, int]
+) -> npt.NDArray[_Number]:
     height, width = size
     if height > field.shape[0] or width > field.shape[1]:
         repeats = (-(-height // field.shape[0]), -(-width // field.shape[1]), 1)
@@ -114,7 +129,9 @@ def _window(rng: np.random.Generator, field: np.ndarray, size: tuple[int, int]) 
     return field[top : top + height, left : left + width]
 
 
-def _crop(rng: np.random.Generator, tile: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _crop(
+    rng: np.random.Generator, tile: npt.NDArray[_Number], size: tuple[int, int]
+) -> npt.NDArray[_Number]:
     """A crop with the aspect of `size`, at a random zoom, resampled to `size`."""
     height, width = size
     zoom = rng.uniform(0.35, 1.0) * TILE / max(height, width)
@@ -123,7 +140,8 @@ def _crop(rng: np.random.Generator, tile: np.ndarray, size: tuple[int, int]) -> 
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     method = cv2.INTER_AREA if zoom > 1.0 else cv2.INTER_LINEAR
-    resized = cv2.resize(np.ascontiguousarray(crop), (width, height), interpolation=method)
+    source = np.ascontiguousarray(crop)
+    resized: npt.NDArray[_Number] = cv2.resize(source, (width, height), interpolation=method)
     return resized if resized.ndim == 3 else resized[:, :, None]
 
 
@@ -131,26 +149,26 @@ def _tile_rng(word: str, variant: int) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(word.encode()), variant])
 
 
-@lru_cache(maxsize=None)
-def _grain_tile() -> np.ndarray:
+@cache
+def _grain_tile() -> Float32Array:
     rng = _tile_rng("grain", 0)
     return rng.standard_normal((2 * TILE, 2 * TILE, 1)).astype(np.float32)
 
 
-@lru_cache(maxsize=None)
-def _shading_tile() -> np.ndarray:
+@cache
+def _shading_tile() -> Float32Array:
     return _noise(_tile_rng("shading", 0), octaves=(2, 3))[:, :, None] * 2.0 - 1.0
 
 
-@lru_cache(maxsize=None)
-def _tile(word: str, variant: int) -> np.ndarray:
+@cache
+def _tile(word: str, variant: int) -> Pixels:
     image = _PAINTERS[word](_tile_rng(word, variant))
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def _noise(
     rng: np.random.Generator, octaves: tuple[int, ...], stretch: tuple[int, int] = (1, 1)
-) -> np.ndarray:
+) -> Float32Array:
     """Value noise float32[TILE, TILE] in 0..1: grids of `octaves` cells, halving in weight.
 
     `stretch` multiplies the cells along (rows, columns): (1, 8) gives fine vertical streaks.
@@ -161,15 +179,17 @@ def _noise(
         grid = rng.random(shape, dtype=np.float32)
         field += cv2.resize(grid, (TILE, TILE), interpolation=cv2.INTER_CUBIC) / 2**level
     low, high = field.min(), field.max()
-    return (field - low) / (high - low)
+    noise: Float32Array = (field - low) / (high - low)
+    return noise
 
 
-def _mix(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _mix(first: Float32Array, second: Float32Array, weight: AnyFloats) -> AnyFloats:
     """Colours float32[3] by weight float32[TILE, TILE]: 0 gives the first, 1 the second."""
-    return first + (second - first) * weight[:, :, None]
+    mixed: AnyFloats = first + (second - first) * weight[:, :, None]
+    return mixed
 
 
-def _axes(rng: np.random.Generator, angle: float) -> tuple[np.ndarray, np.ndarray]:
+def _axes(rng: np.random.Generator, angle: float) -> tuple[Float32Array, Float32Array]:
     """Pixel coordinates of the tile in a frame turned by `angle` radians, at a random phase."""
     y, x = np.mgrid[:TILE, :TILE].astype(np.float32)
     shift = rng.uniform(0, TILE, 2)
@@ -178,20 +198,20 @@ def _axes(rng: np.random.Generator, angle: float) -> tuple[np.ndarray, np.ndarra
     return u, v
 
 
-def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _two_colours(rng: np.random.Generator) -> tuple[Float32Array, Float32Array]:
     """Two colours that differ in lightness, so that a pattern of them stays readable."""
     light = _hsv(rng.uniform(0, 360), rng.uniform(0.0, 0.6), rng.uniform(0.8, 1.0))
     dark = _hsv(rng.uniform(0, 360), rng.uniform(0.2, 0.9), rng.uniform(0.15, 0.65))
     return (light, dark) if rng.random() < 0.5 else (dark, light)
 
 
-def _checkered(rng: np.random.Generator) -> np.ndarray:
+def _checkered(rng: np.random.Generator) -> AnyFloats:
     cell = rng.uniform(16, 36)
     u, v = _axes(rng, float(rng.choice([0.0, np.pi / 4])))
     return _mix(*_two_colours(rng), ((u // cell + v // cell) % 2).astype(np.float32))
 
 
-def _striped(rng: np.random.Generator) -> np.ndarray:
+def _striped(rng: np.random.Generator) -> AnyFloats:
     period, duty = rng.uniform(18, 56), rng.uniform(0.3, 0.6)
     u, _ = _axes(rng, rng.uniform(0, np.pi))
     edge = np.abs((u / period) % 1.0 - 0.5) * 2.0
@@ -199,7 +219,7 @@ def _striped(rng: np.random.Generator) -> np.ndarray:
     return _mix(*_two_colours(rng), weight.astype(np.float32))
 
 
-def _dotted(rng: np.random.Generator) -> np.ndarray:
+def _dotted(rng: np.random.Generator) -> AnyFloats:
     period, radius = rng.uniform(20, 44), rng.uniform(0.18, 0.36)
     u, v = _axes(rng, float(rng.choice([0.0, np.pi / 4])))
     distance = np.hypot((u / period) % 1.0 - 0.5, (v / period) % 1.0 - 0.5)
@@ -207,67 +227,70 @@ def _dotted(rng: np.random.Generator) -> np.ndarray:
     return _mix(*_two_colours(rng), weight.astype(np.float32))
 
 
-def _gradient(rng: np.random.Generator) -> np.ndarray:
+def _gradient(rng: np.random.Generator) -> AnyFloats:
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-1 : 1 : TILE * 1j, -1 : 1 : TILE * 1j].astype(np.float32)
     ramp = (x * np.cos(angle) + y * np.sin(angle)) / 1.3 * 0.5 + 0.5
     return _mix(*_two_colours(rng), np.clip(ramp, 0, 1).astype(np.float32))
 
 
-def _grass(rng: np.random.Generator) -> np.ndarray:
+def _grass(rng: np.random.Generator) -> AnyFloats:
     blades = _noise(rng, (20, 40), stretch=(1, 4)) * 0.65 + _noise(rng, (3, 6, 12)) * 0.35
     tone = rng.uniform(0.85, 1.1)
-    dark, light = np.float32([22, 66, 18]) * tone, np.float32([128, 190, 62]) * tone
+    dark, light = _rgb(22, 66, 18) * tone, _rgb(128, 190, 62) * tone
     return _mix(dark, light, np.clip((blades - 0.5) * 1.7 + 0.5, 0, 1))
 
 
-def _sand(rng: np.random.Generator) -> np.ndarray:
+def _sand(rng: np.random.Generator) -> AnyFloats:
     _, v = _axes(rng, rng.uniform(-0.4, 0.4))
     bend = _noise(rng, (3, 5))
     ripples = np.sin(v / rng.uniform(4, 8) + bend * 14) * 0.5 + 0.5
     grains = _noise(rng, (128,))
     weight = 0.35 * ripples + 0.35 * grains + 0.3 * bend
-    return _mix(np.float32([168, 132, 84]), np.float32([240, 216, 168]), weight)
+    return _mix(_rgb(168, 132, 84), _rgb(240, 216, 168), weight)
 
 
-def _wood(rng: np.random.Generator) -> np.ndarray:
-    u, v = _axes(rng, 0.0 if rng.random() < 0.5 else np.pi / 2)
+def _wood(rng: np.random.Generator) -> AnyFloats:
+    u, _ = _axes(rng, 0.0 if rng.random() < 0.5 else np.pi / 2)
     plank = u // rng.uniform(40, 72)
     bend = cv2.GaussianBlur(_noise(rng, (4, 8)), (0, 0), 6)
     grain = np.sin(u / rng.uniform(2.0, 4.0) + bend * 16 + plank * 2.4) * 0.5 + 0.5
     weight = 0.55 * grain + 0.25 * bend + 0.2 * ((plank * 0.618) % 1.0)
     tone = rng.uniform(0.8, 1.15)
-    image = _mix(np.float32([98, 56, 26]) * tone, np.float32([196, 138, 82]) * tone, weight)
+    image = _mix(_rgb(98, 56, 26) * tone, _rgb(196, 138, 82) * tone, weight)
     image[np.diff(plank, axis=1, append=plank[:, -1:]) != 0] *= 0.45
     image[np.diff(plank, axis=0, append=plank[-1:]) != 0] *= 0.45
     return image
 
 
-def _brick(rng: np.random.Generator) -> np.ndarray:
+def _brick(rng: np.random.Generator) -> AnyFloats:
     height, width = rng.uniform(18, 28), rng.uniform(44, 64)
     u, v = _axes(rng, 0.0)
     row = (v // height).astype(np.int64)
-    u = u + (row % 2) * width / 2
-    column = (u // width).astype(np.int64)
+    shifted: AnyFloats = u + (row % 2) * width / 2
+    column = (shifted // width).astype(np.int64)
     tone = 0.8 + 0.4 * (((row * 73 + column * 151) % 17) / 16.0)
-    image = np.float32([164, 74, 52]) * (tone * (0.85 + 0.3 * _noise(rng, (64, 128))))[:, :, None]
-    mortar = (v % height < 2.5) | (u % width < 2.5)
-    image[mortar] = np.float32([196, 188, 176]) * rng.uniform(0.8, 1.0)
+    light: AnyFloats = tone * (0.85 + 0.3 * _noise(rng, (64, 128)))
+    image: AnyFloats = _rgb(164, 74, 52) * light[:, :, None]
+    mortar = (v % height < 2.5) | (shifted % width < 2.5)
+    image[mortar] = _rgb(196, 188, 176) * rng.uniform(0.8, 1.0)
     return image
 
 
-def _water(rng: np.random.Generator) -> np.ndarray:
+def _water(rng: np.random.Generator) -> AnyFloats:
     waves = _noise(rng, (4, 8, 16), stretch=(4, 1))
     crest = np.exp(-(((waves - 0.55) / 0.06) ** 2))
-    deep, shallow = np.float32([14, 78, 120]), np.float32([62, 158, 188])
-    return _mix(deep, shallow, waves) + crest[:, :, None] * np.float32([90, 84, 72])
+    deep, shallow = _rgb(14, 78, 120), _rgb(62, 158, 188)
+    image: AnyFloats = _mix(deep, shallow, waves) + crest[:, :, None] * _rgb(90, 84, 72)
+    return image
 
 
-def _sky(rng: np.random.Generator) -> np.ndarray:
+def _sky(rng: np.random.Generator) -> AnyFloats:
     height = np.linspace(0, 1, TILE, dtype=np.float32)[:, None].repeat(TILE, axis=1)
-    air = _mix(np.float32([64, 132, 214]), np.float32([166, 208, 244]), height)
+    air = _mix(_rgb(64, 132, 214), _rgb(166, 208, 244), height)
     cloud = np.clip((_noise(rng, (4, 8, 16, 32), stretch=(2, 1)) - 0.52) * 4.0, 0, 1)
-    return air + (np.float32([248, 248, 250]) - air) * cloud[:, :, None]
+    image: AnyFloats = air + (_rgb(248, 248, 250) - air) * cloud[:, :, None]
+    return image
 
 
 _PAINTERS = {

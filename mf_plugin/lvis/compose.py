@@ -8,14 +8,17 @@ are turned. Images are uint8[H, W, 3] RGB. All randomness comes from the caller'
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import cv2
 import numpy as np
 
+from mf_plugin.arrays import Float32Array, FloatArray, Mask, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.backgrounds import BACKGROUNDS, add_clutter, draw_background, film_grain
+
+Box = tuple[float, float, float, float]  # top, left, bottom, right
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,13 @@ class ComposeOptions:
 @dataclass(frozen=True)
 class Instance:
     category_id: int
-    mask: np.ndarray  # bool[H, W], the visible part
+    mask: Mask  # bool[H, W], the visible part
     full_area: int  # pixels of the whole object, the parts out of sight included
 
 
 @dataclass(frozen=True)
 class Composition:
-    image: np.ndarray  # uint8[H, W, 3] RGB
+    image: Pixels  # uint8[H, W, 3] RGB
     instances: tuple[Instance, ...]
     unannotated: tuple[int, ...]  # category ids of objects too hidden to be annotated, one each
 
@@ -60,10 +63,10 @@ _CONTRAST_SHARE = 0.6  # of the edge pixels
 
 def compose_single(
     rng: np.random.Generator,
-    rgba: np.ndarray,
+    rgba: Pixels,
     size: tuple[int, int] = (64, 64),
     background: str | Sequence[str] | None = None,
-) -> tuple[np.ndarray, np.ndarray, str]:
+) -> tuple[Pixels, Float32Array, str]:
     """One object that nearly fills an image of any aspect.
 
     Returns (image uint8[H, W, 3], alpha float32[H, W] in 0..1, background word). Of several
@@ -97,7 +100,7 @@ def compose_single(
 
 def compose_image(
     rng: np.random.Generator,
-    sprites: Sequence[tuple[int, np.ndarray]],
+    sprites: Sequence[tuple[int, Pixels]],
     size: tuple[int, int] = (160, 160),
     options: ComposeOptions = DEFAULT_OPTIONS,
 ) -> Composition:
@@ -117,7 +120,7 @@ def compose_image(
 
     owner = np.zeros(size, np.uint8)  # 1 + index of the object on top
     full_areas: list[int] = []
-    boxes: list[tuple[float, float, float, float]] = []
+    boxes: list[Box] = []
     for index, (_, rgba) in enumerate(sprites):
         check_sprite(rgba)
         low, high = np.log(options.object_size)
@@ -166,7 +169,7 @@ def compose_image(
     return Composition(_to_uint8(image), tuple(instances), tuple(unannotated))
 
 
-def check_sprite(rgba: np.ndarray) -> None:
+def check_sprite(rgba: Pixels) -> None:
     """Raises InputError unless `rgba` is uint8[h, w, 4]."""
     if rgba.ndim != 3 or rgba.shape[2] != 4 or rgba.dtype != np.uint8:
         raise InputError(f"sprite is {rgba.dtype}{list(rgba.shape)}: expected uint8[h, w, 4]")
@@ -176,7 +179,7 @@ _RING = np.ones((3, 3), np.uint8)
 _LEVELS = np.arange(256, dtype=np.float32)[:, None] / np.float32(255.0)
 
 
-def _light(rng: np.random.Generator, rgba: np.ndarray) -> np.ndarray:
+def _light(rng: np.random.Generator, rgba: Pixels) -> Float32Array:
     """Gain, gamma and a tint, then premultiplied: float32[h, w, 4], colour 0..255, alpha 0..1."""
     draw = rng.random(5).astype(np.float32)
     gain, gamma = 0.8 + 0.35 * draw[0], 0.75 + 0.55 * draw[1]
@@ -184,19 +187,19 @@ def _light(rng: np.random.Generator, rgba: np.ndarray) -> np.ndarray:
     table = np.empty((1, 256, 4), np.float32)
     table[0, :, :3] = np.minimum(_LEVELS**gamma * (gain * tint) * 255.0, 255.0)
     table[0, :, 3] = _LEVELS[:, 0]
-    lit = cv2.LUT(rgba, table)
+    lit: Float32Array = cv2.LUT(rgba, table)
     lit[:, :, :3] *= lit[:, :, 3:]
     return lit
 
 
 def _place(
-    premultiplied: np.ndarray,
+    premultiplied: Float32Array,
     scale: float,
     turn: float,
     mirrored: bool,
-    centre: np.ndarray,
+    centre: FloatArray,
     size: tuple[int, int],
-) -> np.ndarray:
+) -> Float32Array:
     """Scales, mirrors and turns (degrees), its middle at `centre` (y, x): float32[H, W, 4]."""
     rows, columns = premultiplied.shape[:2]
     if scale < 1.0:
@@ -211,11 +214,16 @@ def _place(
     c, d = flip * sin * zoom_x, cos * zoom_y
     # Pixel i has its centre at i + 0.5; OpenCV counts from pixel centres.
     middle_y, middle_x = (source.shape[0] - 1) / 2.0, (source.shape[1] - 1) / 2.0
-    matrix = np.array([
-        [a, b, centre[1] - 0.5 - a * middle_x - b * middle_y],
-        [c, d, centre[0] - 0.5 - c * middle_x - d * middle_y],
-    ])
-    return cv2.warpAffine(source, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
+    matrix = np.array(
+        [
+            [a, b, centre[1] - 0.5 - a * middle_x - b * middle_y],
+            [c, d, centre[0] - 0.5 - c * middle_x - d * middle_y],
+        ]
+    )
+    placed: Float32Array = cv2.warpAffine(
+        source, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR
+    )
+    return placed
 
 
 def _turned_extent(rows: int, columns: int, turn: float) -> tuple[float, float]:
@@ -224,11 +232,19 @@ def _turned_extent(rows: int, columns: int, turn: float) -> tuple[float, float]:
     return rows * cos + columns * sin, rows * sin + columns * cos
 
 
-def _find_place(rng, rows, columns, size, boxes, options) -> tuple[float, float, float, float]:
+def _find_place(
+    rng: np.random.Generator,
+    rows: float,
+    columns: float,
+    size: tuple[int, int],
+    boxes: Sequence[Box],
+    options: ComposeOptions,
+) -> Box:
     """A box (top, left, bottom, right): the first draw that covers little, or the best of them."""
     # A share of min_inside of the box's area stays inside if each axis keeps its square root.
     out = 1.0 - math.sqrt(options.min_inside)
-    best, best_cover = None, math.inf
+    best: Box | None = None
+    best_cover = math.inf
     for _ in range(options.placement_tries):
         draw = rng.random(2)
         edge = out if rng.random() < 0.3 else 0.0
@@ -236,10 +252,11 @@ def _find_place(rng, rows, columns, size, boxes, options) -> tuple[float, float,
         left = _between(draw[1], -edge * columns, size[1] - (1 - edge) * columns)
         box = (top, left, top + rows, left + columns)
         cover = max((_cover(box, other) for other in boxes), default=0.0)
-        if cover < best_cover:
+        if best is None or cover < best_cover:
             best, best_cover = box, cover
         if cover <= options.max_cover * rng.random():
             break
+    assert best is not None  # there is one try at least
     return best
 
 
@@ -247,7 +264,7 @@ def _between(draw: float, low: float, high: float) -> float:
     return low + draw * (high - low) if high > low else (low + high) / 2.0
 
 
-def _cover(box, other) -> float:
+def _cover(box: Box, other: Box) -> float:
     """The larger share of either box that their intersection takes."""
     rows = min(box[2], other[2]) - max(box[0], other[0])
     columns = min(box[3], other[3]) - max(box[1], other[1])
@@ -257,7 +274,7 @@ def _cover(box, other) -> float:
     return rows * columns / min(areas)
 
 
-def _stands_out(edge: np.ndarray, ground: np.ndarray) -> bool:
+def _stands_out(edge: Float32Array, ground: Float32Array) -> bool:
     """Whether enough of an object's edge pixels [N, 3] differ from the ground behind them."""
     if len(edge) == 0:
         return True
@@ -265,20 +282,21 @@ def _stands_out(edge: np.ndarray, ground: np.ndarray) -> bool:
     return np.count_nonzero(differs) >= _CONTRAST_SHARE * len(edge)
 
 
-def _relight(colour: np.ndarray, alpha: np.ndarray, ground: np.ndarray) -> np.ndarray:
+def _relight(colour: Float32Array, alpha: Float32Array, ground: Float32Array) -> Float32Array:
     """Moves the object's light away from the ground's: darker on bright ground, else brighter."""
     if float(ground.mean()) > 110.0:
         return colour * np.float32(0.68)
     return colour * np.float32(0.6) + alpha[:, :, None] * np.float32(0.4 * 255.0)
 
 
-def _shadow(rng: np.random.Generator, alpha: np.ndarray, extent: int) -> np.ndarray:
+def _shadow(rng: np.random.Generator, alpha: Float32Array, extent: int) -> Float32Array:
     """How much of the ground's light the object takes away, float32[H, W] in 0..1."""
     shift = rng.uniform(-0.05, 0.05) * extent, rng.uniform(0.02, 0.07) * extent
     matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
     moved = cv2.warpAffine(alpha, matrix, (alpha.shape[1], alpha.shape[0]))
-    return cv2.GaussianBlur(moved, (0, 0), max(0.8, 0.03 * extent)) * rng.uniform(0.25, 0.5)
+    blurred: Float32Array = cv2.GaussianBlur(moved, (0, 0), max(0.8, 0.03 * extent))
+    return blurred * rng.uniform(0.25, 0.5)
 
 
-def _to_uint8(image: np.ndarray) -> np.ndarray:
+def _to_uint8(image: Float32Array) -> Pixels:
     return np.clip(image + 0.5, 0, 255).astype(np.uint8)

@@ -19,10 +19,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from mf_plugin.arrays import Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.lvis import minilvis_plan
 from mf_plugin.lvis.compose import (
@@ -52,10 +54,10 @@ from mf_plugin.lvis.sprites import (
 )
 
 __all__ = [
+    "SPLITS",
     "ComposeOptions",
     "Composition",
     "Instance",
-    "SPLITS",
     "build_split",
     "compose_image",
     "compose_single",
@@ -127,15 +129,15 @@ def build_split(
 
 
 def _split_sprites(
-    split: str, categories: list[dict], seed: int
-) -> dict[int, dict[str, np.ndarray]]:
+    split: str, categories: list[dict[str, Any]], seed: int
+) -> dict[int, dict[str, Pixels]]:
     """Category id -> style -> sprite, for what may stand in this split.
 
     In train a rare category has one style, by a hash of seed and id.
     """
     styles = SPLITS[split]
     loaded = load_sprites(styles, [c["id"] for c in categories])
-    sprites: dict[int, dict[str, np.ndarray]] = {}
+    sprites: dict[int, dict[str, Pixels]] = {}
     for category in categories:
         category_id = category["id"]
         drawn = [s for s in styles if s in styles_of(category_id)]
@@ -147,7 +149,12 @@ def _split_sprites(
     return sprites
 
 
-def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict) -> None:
+def _build(
+    folder: Path,
+    parameters: dict[str, Any],
+    categories: list[dict[str, Any]],
+    sprites: dict[int, dict[str, Pixels]],
+) -> None:
     split, seed = parameters["split"], parameters["seed"]
     num_images, size = parameters["num_images"], tuple(parameters["size"])
 
@@ -163,19 +170,21 @@ def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict
 
     # 2. The images, each from a generator of its own.
     all_ids = [c["id"] for c in categories]
-    images: list[dict] = []
-    annotations: list[dict] = []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for index, planned in enumerate(tqdm(plan, desc=f"mini-LVIS {split}", unit="image")):
         key = [seed, number, 1, index]
         composition, placed, rng = _compose_planned(key, planned, sprites, size)
         image_id = FIRST_IMAGE_ID[split] + index
         record = write_image(folder, image_id, composition.image)
         shown = {i.category_id for i in composition.instances}
-        images.append({
-            **record,
-            "neg_category_ids": _negatives(rng, split, [c for c in all_ids if c not in placed]),
-            "not_exhaustive_category_ids": sorted(shown & set(composition.unannotated)),
-        })
+        images.append(
+            {
+                **record,
+                "neg_category_ids": _negatives(rng, split, [c for c in all_ids if c not in placed]),
+                "not_exhaustive_category_ids": sorted(shown & set(composition.unannotated)),
+            }
+        )
         for instance in composition.instances:
             annotation_id = len(annotations) + 1
             annotations.append(annotation_of(annotation_id, image_id, instance))
@@ -183,13 +192,16 @@ def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict
     # 3. Counts, and the files that say what this is.
     counted = with_counts(categories, annotations)
     agree = [
-        c["id"] for c in counted
+        c["id"]
+        for c in counted
         if minilvis_plan.frequency_group(c["image_count"]) == c["frequency"]
     ]
     if split == "train" and len(agree) < len(sprites):
         logger.warning(
             "%d of %d categories have their LVIS group by the counts of these %d images",
-            len(agree), len(sprites), num_images,
+            len(agree),
+            len(sprites),
+            num_images,
         )
     write_annotations(folder, f"mini-LVIS {split}", images, annotations, counted)
     write_provenance(
@@ -209,14 +221,17 @@ def _build(folder: Path, parameters: dict, categories: list[dict], sprites: dict
 
 
 def _compose_planned(
-    key: list[int], planned: list[int], sprites: dict, size: tuple[int, int]
+    key: list[int],
+    planned: list[int],
+    sprites: dict[int, dict[str, Pixels]],
+    size: tuple[int, int],
 ) -> tuple[Composition, set[int], np.random.Generator]:
     """An image in which each planned category has an annotated object, and its generator.
 
     Where chance hides one, the image is drawn again, later without second objects; if that never
     helps (tiny images), the draw that shows most is taken.
     """
-    best = None
+    most = -1
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng([*key, attempt])
         chosen = list(planned)
@@ -231,11 +246,11 @@ def _compose_planned(
             objects.append((chosen[position], drawn[int(rng.integers(len(drawn)))]))
         composition = compose_image(rng, objects, size)
         shown = len({i.category_id for i in composition.instances})
-        if best is None or shown > best[0]:
-            best = (shown, composition, set(chosen), rng)
+        if shown > most:
+            most, best = shown, (composition, set(chosen), rng)
         if shown == len(planned):
             break
-    return best[1:]
+    return best
 
 
 def _negatives(rng: np.random.Generator, split: str, absent: list[int]) -> list[int]:
@@ -243,5 +258,7 @@ def _negatives(rng: np.random.Generator, split: str, absent: list[int]) -> list[
         count = int(rng.integers(TRAIN_NEGATIVES[0], TRAIN_NEGATIVES[1] + 1))
     else:
         count = round(HELD_OUT_NEGATIVES * len(absent))
-    drawn = rng.choice(absent, min(count, len(absent)), replace=False) if absent else []
+    if not absent:
+        return []
+    drawn = rng.choice(absent, min(count, len(absent)), replace=False)
     return sorted(int(c) for c in drawn)

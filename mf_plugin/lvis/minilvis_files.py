@@ -21,6 +21,7 @@ import numpy as np
 from filelock import FileLock
 from pycocotools import mask as mask_utils
 
+from mf_plugin.arrays import Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.compose import Instance
 from mf_plugin.lvis.io import write_json_atomic
@@ -99,7 +100,7 @@ def _is_built(out: Path, generator: str, parameters: Mapping[str, Any]) -> bool:
     return True
 
 
-def fingerprint(sprites: Mapping[int, Mapping[str, np.ndarray]]) -> str:
+def fingerprint(sprites: Mapping[int, Mapping[str, Pixels]]) -> str:
     """Hash of the pictures {category id: {style: sprite}}."""
     digest = hashlib.sha256()
     for category_id in sorted(sprites):
@@ -110,9 +111,8 @@ def fingerprint(sprites: Mapping[int, Mapping[str, np.ndarray]]) -> str:
     return digest.hexdigest()
 
 
-def write_image(folder: Path, image_id: int, image: np.ndarray) -> dict:
-    """Writes uint8[H, W, 3] RGB as a JPEG; returns its LVIS record, less what it is annotated for.
-    """
+def write_image(folder: Path, image_id: int, image: Pixels) -> dict[str, Any]:
+    """Writes uint8[H, W, 3] RGB as a JPEG; returns its LVIS record, less its category lists."""
     name = f"images/{image_id:012d}.jpg"
     (folder / name).write_bytes(jpeg(image))
     height, width = image.shape[:2]
@@ -125,15 +125,16 @@ def write_image(folder: Path, image_id: int, image: np.ndarray) -> dict:
     }
 
 
-def jpeg(image: np.ndarray) -> bytes:
+def jpeg(image: Pixels) -> bytes:
     """The JPEG of uint8[H, W, 3] RGB."""
     done, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
         raise RuntimeError(f"OpenCV could not write a JPEG of {image.shape}")
-    return data.tobytes()
+    content: bytes = data.tobytes()
+    return content
 
 
-def annotation_of(annotation_id: int, image_id: int, instance: Instance) -> dict:
+def annotation_of(annotation_id: int, image_id: int, instance: Instance) -> dict[str, Any]:
     """The LVIS annotation of an object: its polygons, and the box and area that they decode to."""
     rows = np.flatnonzero(instance.mask.any(axis=1))
     columns = np.flatnonzero(instance.mask.any(axis=0))
@@ -150,22 +151,23 @@ def annotation_of(annotation_id: int, image_id: int, instance: Instance) -> dict
     }
 
 
-def with_counts(categories: Sequence[dict], annotations: Sequence[dict]) -> list[dict]:
+def with_counts(
+    categories: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Categories with the counts of these annotations; `frequency` stays LVIS's."""
     objects = Counter(a["category_id"] for a in annotations)
     pairs = Counter(c for _, c in {(a["image_id"], a["category_id"]) for a in annotations})
     return [
-        {**c, "image_count": pairs[c["id"]], "instance_count": objects[c["id"]]}
-        for c in categories
+        {**c, "image_count": pairs[c["id"]], "instance_count": objects[c["id"]]} for c in categories
     ]
 
 
 def write_annotations(
     folder: Path,
     description: str,
-    images: list[dict],
-    annotations: list[dict],
-    categories: list[dict],
+    images: list[dict[str, Any]],
+    annotations: list[dict[str, Any]],
+    categories: list[dict[str, Any]],
 ) -> None:
     """Writes annotations.json."""
     write_json_atomic(

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mf_plugin.arrays import IntArray
 from mf_plugin.errors import InputError
 
 TRAIN_IMAGES = {"r": (3, 8), "c": (15, 60), "f": (110, 190)}  # low and high, both included
@@ -63,7 +64,7 @@ def balanced_targets(category_ids: Sequence[int], num_images: int) -> dict[int, 
     even = max(1, round(BALANCED_LOAD * num_images / len(category_ids)))
     room = int(MEAN_TRAIN_LOAD[1] * num_images / len(category_ids))
     count = min(num_images, max(even, min(MIN_BALANCED, room)))
-    return {c: count for c in sorted(category_ids)}
+    return dict.fromkeys(sorted(category_ids), count)
 
 
 def assign_images(
@@ -86,7 +87,7 @@ def assign_images(
     return images
 
 
-def _capacities(rng: np.random.Generator, total: int, num_images: int) -> np.ndarray:
+def _capacities(rng: np.random.Generator, total: int, num_images: int) -> IntArray:
     sizes = np.arange(1, MAX_CATEGORIES + 1)
     free = rng.choice(sizes, num_images, p=CATEGORIES_PER_IMAGE)
     total = min(max(total, num_images), MAX_CATEGORIES * num_images)

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from mf_plugin.errors import InputError
-from mf_plugin.lvis.io import image_path, read_lvis, write_json_atomic
+from mf_plugin.lvis.io import image_path, read_lvis, validate_lvis, write_json_atomic
 from mf_plugin.lvis.minilvis_files import VERSION, build_once, write_provenance
+from mf_plugin.lvis.paths import image_file
 
 GENERATOR = "mini-LVIS novel"
 KIND = "novel"
@@ -83,7 +84,11 @@ def build_novel(out: str | Path, train: str | Path, group: str = "r") -> Path:
     """
     train = Path(train)
     data = read_lvis(train / "annotations.json")
-    removed = sorted(c["id"] for c in data["categories"] if c["frequency"] == group)
+    try:
+        validate_lvis(data, nested=True)
+    except InputError as error:
+        raise InputError(f"{train}: {error}") from None
+    removed = sorted(c["id"] for c in data["categories"] if c.get("frequency") == group)
     if not removed:
         raise InputError(f"{train}: expected categories of the group {group!r}, found none")
     source = hashlib.sha256((train / "annotations.json").read_bytes()).hexdigest()
@@ -94,7 +99,7 @@ def build_novel(out: str | Path, train: str | Path, group: str = "r") -> Path:
         for image in kept["images"]:
             name = image_path(image)
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            _link(train / name, folder / name)
+            _link(image_file(train, image), folder / name)
         write_json_atomic(folder / "annotations.json", kept)
         counts = {
             "images": len(kept["images"]),

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mf_plugin.arrays import Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.compose import DEFAULT_OPTIONS, Composition, compose_image
 from mf_plugin.lvis.io import read_lvis, validate_lvis
@@ -116,7 +117,7 @@ def build_oracle(
 
 
 def _check_categories(
-    path: Path, data: Mapping[str, Any], categories: Sequence[dict], preset: str
+    path: Path, data: Mapping[str, Any], categories: Sequence[dict[str, Any]], preset: str
 ) -> list[int]:
     """The ids of the categories that are shown, ascending, each known to the preset."""
     names = {c["id"]: c["name"] for c in categories}
@@ -131,9 +132,9 @@ def _check_categories(
     return shown
 
 
-def _training_sprites(category_ids: Sequence[int]) -> dict[int, dict[str, np.ndarray]]:
+def _training_sprites(category_ids: Sequence[int]) -> dict[int, dict[str, Pixels]]:
     """Category id -> style -> sprite, in every training style that draws the category."""
-    sprites: dict[int, dict[str, np.ndarray]] = {c: {} for c in category_ids}
+    sprites: dict[int, dict[str, Pixels]] = {c: {} for c in category_ids}
     for (category_id, style), sprite in load_sprites(TRAIN_STYLES, category_ids).items():
         sprites[category_id][style] = sprite
     for category_id, drawn in sprites.items():
@@ -149,13 +150,13 @@ def _hash(wanted: Sequence[Wanted]) -> str:
 
 def _build(
     folder: Path,
-    parameters: dict,
+    parameters: dict[str, Any],
     wanted: Sequence[Wanted],
-    categories: list[dict],
-    sprites: Mapping[int, Mapping[str, np.ndarray]],
+    categories: list[dict[str, Any]],
+    sprites: Mapping[int, Mapping[str, Pixels]],
 ) -> None:
-    images: list[dict] = []
-    annotations: list[dict] = []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     styles: Counter[tuple[int, str]] = Counter()
     for index, one in enumerate(tqdm(wanted, desc=GENERATOR, unit="image")):
         key = [parameters["seed"], STREAM, 1, index]
@@ -167,9 +168,7 @@ def _build(
             annotations.append(annotation_of(len(annotations) + 1, image_id, instance))
         styles.update(drawn)
 
-    write_annotations(
-        folder, GENERATOR, images, annotations, with_counts(categories, annotations)
-    )
+    write_annotations(folder, GENERATOR, images, annotations, with_counts(categories, annotations))
     write_provenance(
         folder,
         GENERATOR,
@@ -185,7 +184,7 @@ def _build(
 
 
 def compose_wanted(
-    key: Sequence[int], wanted: Wanted, sprites: Mapping[int, Mapping[str, np.ndarray]]
+    key: Sequence[int], wanted: Wanted, sprites: Mapping[int, Mapping[str, Pixels]]
 ) -> tuple[Composition, list[tuple[int, str]]]:
     """An image in which every wanted object is annotated and there is no other.
 

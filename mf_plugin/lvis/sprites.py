@@ -17,10 +17,12 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from mf_plugin.arrays import Pixels
 from mf_plugin.errors import InputError
 
 TRAIN_STYLES = ("fluent-emoji", "fluent-emoji-flat", "twemoji", "emojione", "fxemoji")
@@ -45,7 +47,7 @@ def _styles_by_id() -> dict[int, tuple[str, ...]]:
     return {int(row["id"]): tuple(s for s in STYLES if row[s]) for row in _table()}
 
 
-def table_categories() -> list[dict]:
+def table_categories() -> list[dict[str, Any]]:
     """All categories by LVIS id, as LVIS dicts: id, name, synset, synonyms, def, frequency."""
     return [
         {
@@ -75,7 +77,7 @@ def styles_of(category_id: int) -> tuple[str, ...]:
 
 def load_sprites(
     styles: Sequence[str], category_ids: Iterable[int] | None = None
-) -> dict[tuple[int, str], np.ndarray]:
+) -> dict[tuple[int, str], Pixels]:
     """Sprites of the asked styles, opening only these styles' archives.
 
     Args:
@@ -112,11 +114,11 @@ def load_sprites(
     return sprites
 
 
-def _name_hash(category: dict) -> str:
+def _name_hash(category: dict[str, Any]) -> str:
     return hashlib.sha256(category["name"].encode("utf-8")).hexdigest()
 
 
-def preset_categories(preset: str) -> list[dict]:
+def preset_categories(preset: str) -> list[dict[str, Any]]:
     """Categories of a preset, by LVIS id: "all", or "demo".
 
     The demo preset is chosen by names, not by results. Of each frequency group it takes the ten

@@ -75,7 +75,7 @@ class LVISJsonDataset(KeepsCategories, LVISV1Dataset):
         data = read_lvis(self.ann_file)
         if self.validate:
             try:
-                validate_lvis(data, self.data_prefix.get("img") or ".", nested=True)
+                validate_lvis(data, self.data_prefix.get("img") or ".", nested=True, linked=True)
             except InputError as error:
                 raise InputError(f"{self.ann_file}: {error}") from None
         if self._given_labels is None:

@@ -3,8 +3,8 @@
 MosaicFusion, section 3.3, and Prompt-to-Prompt: per resolution, the mean over heads, layers (down
 and up blocks) and steps of the attention that each place pays to the subject's tokens. The softmax
 runs over all keys; of its result only the subject's columns of the conditional rows are added to a
-running sum, so memory does not grow with steps, layers or tokens. ``refined_sums`` reads more, where
-it is asked for.
+running sum, so memory does not grow with steps, layers or tokens. ``refined_sums`` reads more,
+where it is asked for.
 
 Shapes: N rows (canvases x regions of one latent shape), K text tokens, T places of a map, (h, w)
 the latent size.
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
+from mf_plugin.fields import check_fields
 from mf_plugin.mosaic.processors import AffinityProcessor, SubjectProcessor
 from mf_plugin.mosaic.prompts import Prompt, subject_tokens
 from mf_plugin.mosaic.refined_sums import RefinedMaps, RefinedSums
@@ -58,6 +59,7 @@ class AttentionConfig:
     affinity_places: int = 1024
 
     def __post_init__(self) -> None:
+        check_fields(self, "attention ", steps="(first, end), end a number or None")
         unknown = [block for block in self.blocks if block not in _BLOCKS]
         if unknown or not self.blocks:
             raise InputError(f"attention blocks are {self.blocks!r}; expected some of {_BLOCKS}")
@@ -118,12 +120,13 @@ class AttentionSums:
 
     @property
     def rows(self) -> int:
-        return self.token_weights.shape[0]
+        rows: int = self.token_weights.shape[0]
+        return rows
 
     @property
     def numel(self) -> int:
         """Numbers held: one per row and place of each resolution, and those of ``refined``."""
-        held = sum(total.numel() for total in self._sums.values())
+        held: int = sum(total.numel() for total in self._sums.values())
         return held if self.refined is None else held + self.refined.numel
 
     def add(self, probabilities: torch.Tensor) -> None:
@@ -216,7 +219,7 @@ class SubjectAttention:
 
     def __enter__(self) -> SubjectAttention:
         self._originals = dict(self._unet.attn_processors)
-        read = {
+        read: dict[str, SubjectProcessor | AffinityProcessor] = {
             name: SubjectProcessor(processor, self)
             for name, processor in self._originals.items()
             if name.startswith(self._prefixes) and name.endswith("attn2.processor")

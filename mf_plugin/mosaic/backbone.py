@@ -39,7 +39,7 @@ class Embeddings:
         """``first``, which is one text, once for each text of this, then this."""
         cat, rows = require("torch", "diffusion").cat, len(self.context)
         context = cat([first.context.expand(rows, -1, -1), self.context])
-        if self.pooled is None:
+        if self.pooled is None or first.pooled is None:
             return Embeddings(context)
         return Embeddings(context, cat([first.pooled.expand(rows, -1), self.pooled]))
 
@@ -87,12 +87,12 @@ class Backbone:
     @property
     def vae_factor(self) -> int:
         """Pixels per latent."""
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return 1 << (len(self.vae.config.block_out_channels) - 1)
 
     @property
     def unet_factor(self) -> int:
         """The U-Net halves latents whose sides are multiples of it without a remainder."""
-        return 2 ** (len(self.unet.config.block_out_channels) - 1)
+        return 1 << (len(self.unet.config.block_out_channels) - 1)
 
     def encode(self, prompts: Iterable[Prompt], negative: str = "") -> EncodedPrompts:
         """Encode every text once, padded to the tokenizer's length.
@@ -108,9 +108,7 @@ class Backbone:
         for prompt in prompts:
             self._check_subject(prompt)
         rows = {text: row for row, text in enumerate(dict.fromkeys(p.text for p in prompts))}
-        return EncodedPrompts(
-            self._encode_texts(list(rows)), rows, self._encode_negative(negative)
-        )
+        return EncodedPrompts(self._encode_texts(list(rows)), rows, self._encode_negative(negative))
 
     def condition(
         self,
@@ -206,9 +204,7 @@ class Backbone:
         if mean is None or std is None:
             return 1 / config.scaling_factor, 0.0
         mean, std = (
-            require("torch", "diffusion")
-            .tensor(values, device=self.device)
-            .view(1, -1, 1, 1)
+            require("torch", "diffusion").tensor(values, device=self.device).view(1, -1, 1, 1)
             for values in (mean, std)
         )
         return std / config.scaling_factor, mean
@@ -258,7 +254,8 @@ class SdxlBackbone(Backbone):
         encoded = self._encode_texts([text])
         if text or not self.components.config.force_zeros_for_empty_prompt:
             return encoded
-        return Embeddings(encoded.context * 0, encoded.pooled * 0)
+        pooled = None if encoded.pooled is None else encoded.pooled * 0
+        return Embeddings(encoded.context * 0, pooled)
 
     def _added_conditions(
         self, texts: Embeddings, size: tuple[int, int]

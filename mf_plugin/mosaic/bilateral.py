@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mf_plugin.arrays import AnyFloats, FloatArray, IntArray, Mask, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
+from mf_plugin.fields import check_fields
 
 # Full-range BT.601; the offset makes the chroma positive.
 _RGB_TO_YUV = np.array(
@@ -35,10 +37,8 @@ _DENSE = 32  # numbers per pixel up to which a table of all numbers is quicker t
 _SMALLEST_DIAGONAL = 1e-5
 _TIE = 1e-9  # vertices without links that lie half in a mask are at 0.5, which is not above it
 
-Image = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.integer]
-Pairs = tuple[IntArray, IntArray]  # vertices, and for each of them a neighbour
+Numbers = npt.NDArray[np.signedinteger]  # 32 bits where these suffice
+Pairs = tuple[Numbers, Numbers]  # vertices, and for each of them a neighbour
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,15 @@ class BilateralConfig:
     tolerance: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_fields(self, "bilateral ")
         for name in ("sigma_spatial", "sigma_luma", "sigma_chroma", "confidence"):
             least = 0 if name == "confidence" else _LEAST_SIGMA
             if not getattr(self, name) > least:
                 value = getattr(self, name)
                 raise InputError(f"bilateral {name} is {value}; expected more than {least}")
+        for name in ("smoothness", "tolerance", "bistochastic_iterations", "solver_iterations"):
+            if getattr(self, name) < 0:
+                raise InputError(f"bilateral {name} is {getattr(self, name)}; expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,8 @@ class BilateralGrid:
     links: sparse float64[V, V], the rest of D_n B D_n; its rows add up to about the diagonal.
     """
 
-    vertices: npt.NDArray[np.int64]
-    mass: npt.NDArray[np.int64]
+    vertices: IntArray
+    mass: IntArray
     diagonal: FloatArray
     links: Any
 
@@ -96,10 +100,11 @@ class BilateralGrid:
                 f"{np.size(values)} numbers for a grid of {len(self.vertices)} pixels; "
                 f"expected one each"
             )
-        return np.bincount(self.vertices, np.ravel(values), minlength=self.size)
+        sums = np.bincount(self.vertices, np.ravel(values), minlength=self.size)
+        return sums.astype(np.float64, copy=False)
 
 
-def build_grid(image: Image, config: BilateralConfig) -> BilateralGrid:
+def build_grid(image: Pixels, config: BilateralConfig) -> BilateralGrid:
     """The bilateral grid of an image, uint8[h, w, 3] in RGB."""
     # 1. The cells that pixels fall into are the vertices; B is twice each vertex and once its
     # neighbours, in each of the dimensions.
@@ -135,18 +140,21 @@ def solve_on_grid(
     Returns:
         float64[P]; 0 where neither a pixel nor anything linked to it has confidence.
     """
-    weight = config.confidence if confidence is None else np.ravel(confidence)
-    data = weight * grid.mass if confidence is None else grid.splat(weight)
+    weight: float | AnyFloats = config.confidence
+    data: AnyFloats = config.confidence * grid.mass
+    if confidence is not None:
+        weight = np.ravel(confidence)
+        data = grid.splat(weight)
     return _solve(grid, data, grid.splat(weight * np.ravel(target)), config)[grid.vertices]
 
 
 def solve_bilateral(
-    mask: npt.NDArray[np.bool_],
-    image: Image,
+    mask: Mask,
+    image: Pixels,
     config: BilateralConfig,
     rounds: int = 1,
     grid: BilateralGrid | None = None,
-) -> npt.NDArray[np.bool_]:
+) -> Mask:
     """Pull the edge of a mask to the edges of an image.
 
     Each round smooths the mask as 0 and 255, divides by the maximum and keeps what is above 0.5.
@@ -172,13 +180,13 @@ def solve_bilateral(
     count = np.bincount(grid.vertices[mask.ravel()], minlength=grid.size)
     for _ in range(rounds):
         smooth = _solve(grid, data, 255 * config.confidence * count, config)
-        inside = smooth / smooth.max() > 0.5 + _TIE
+        inside: Mask = smooth / smooth.max() > 0.5 + _TIE
         count = grid.mass * inside  # from here on the pixels of a vertex are all in or all out
     return inside[grid.vertices].reshape(mask.shape)
 
 
 def _solve(
-    grid: BilateralGrid, data: FloatArray, right: FloatArray, config: BilateralConfig
+    grid: BilateralGrid, data: AnyFloats, right: AnyFloats, config: BilateralConfig
 ) -> FloatArray:
     """y of (lambda (D_m - D_n B D_n) + diag(data)) y = right, float64[V]: conjugate gradients with
     the Jacobi preconditioner, from the splatted mean, right / data."""
@@ -205,7 +213,7 @@ def _solve(
     return solution
 
 
-def _dot(a: FloatArray, b: FloatArray) -> float:
+def _dot(a: AnyFloats, b: AnyFloats) -> float:
     """a . b, by numpy itself: the sum of a BLAS depends on its number of threads."""
     return float(np.einsum("i,i->", a, b))
 
@@ -213,8 +221,9 @@ def _dot(a: FloatArray, b: FloatArray) -> float:
 class _Places:
     """The distinct ones of int[N] numbers from 0 to ``bound`` - 1, ascending, and where each is."""
 
-    def __init__(self, numbers: IntArray, bound: int) -> None:
-        self._table: IntArray | None = None
+    def __init__(self, numbers: Numbers, bound: int) -> None:
+        self._table: npt.NDArray[np.int32] | None = None
+        self.keys: Numbers
         if bound > _DENSE * len(numbers):
             self.keys = np.unique(numbers)
         else:
@@ -223,7 +232,7 @@ class _Places:
             self.keys = np.flatnonzero(self._table == 0)
             self._table[self.keys] = np.arange(len(self.keys))
 
-    def find(self, numbers: IntArray) -> IntArray:
+    def find(self, numbers: Numbers) -> Numbers:
         """The place of each number; -1 of those that are not there."""
         if self._table is not None:
             return self._table[numbers]
@@ -231,7 +240,7 @@ class _Places:
         return np.where(self.keys[places] == numbers, places, -1)
 
 
-def _find_vertices(image: Image, config: BilateralConfig) -> tuple[IntArray, list[Pairs]]:
+def _find_vertices(image: Pixels, config: BilateralConfig) -> tuple[IntArray, list[Pairs]]:
     """The vertex of each pixel, int64[P], and the pairs of neighbours in each dimension.
 
     A free number at the end of each dimension keeps neighbours from wrapping.
@@ -251,7 +260,7 @@ def _find_vertices(image: Image, config: BilateralConfig) -> tuple[IntArray, lis
     )
     strides = [(int(columns[-1]) + 2) * (free + 1), free + 1]
     bound = (int(rows[-1]) + 2) * strides[0]
-    dtype = np.int32 if bound < 2**31 else np.int64
+    dtype: np.dtype[np.signedinteger] = np.dtype(np.int32 if bound < 2**31 else np.int64)
     numbers = colours.find(numbers).astype(dtype, copy=False).reshape(image.shape[:2])
     numbers += (rows * strides[0]).astype(dtype)[:, None]
     numbers += (columns * strides[1]).astype(dtype)
@@ -273,13 +282,14 @@ def _find_vertices(image: Image, config: BilateralConfig) -> tuple[IntArray, lis
     return vertex[cells.find(numbers.ravel())], neighbours
 
 
-def colour_cells(image: Image, config: BilateralConfig) -> npt.NDArray[np.int32]:
+def colour_cells(image: Pixels, config: BilateralConfig) -> npt.NDArray[np.int32]:
     """The cell of each pixel along luma, u and v, int32[3, P], the smallest one of each 0."""
     yuv = _RGB_TO_YUV @ image.reshape(-1, 3).T.astype(np.float64)
     yuv += _YUV_OFFSET
     yuv /= np.array([[config.sigma_luma], [config.sigma_chroma], [config.sigma_chroma]])
     cells = yuv.astype(np.int32)
-    return cells - cells.min(axis=1, keepdims=True)
+    cells -= cells.min(axis=1, keepdims=True)
+    return cells
 
 
 def _link(neighbours: list[Pairs], size: int) -> tuple[Any, IntArray]:

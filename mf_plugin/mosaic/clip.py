@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mf_plugin.arrays import Float32Array, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
+from mf_plugin.fields import check_fields
 from mf_plugin.mosaic.pretrained import load_pretrained
 
-Crop = npt.NDArray[np.uint8]
+Crop = Pixels
 LOW_CLIP_SCORE = "low_clip_score"
 _BATCH = 32
 
@@ -37,6 +38,7 @@ class ClipFilterConfig:
     min_score: float = 21.0
 
     def __post_init__(self) -> None:
+        check_fields(self, "clip ")
         if not -100 <= self.min_score <= 100:
             raise InputError(
                 f"clip min_score is {self.min_score}; expected -100 to 100, as 100 x cosine is"
@@ -70,7 +72,7 @@ class ClipScorer:
                 f"CLIP model {str(model)!r}: its tokenizer has {known} tokens; expected {expected}"
             )
 
-    def score(self, crops: Sequence[Crop], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def score(self, crops: Sequence[Crop], texts: Sequence[str]) -> Float32Array:
         """100 times the cosine of each crop with its own text.
 
         Args:
@@ -86,9 +88,7 @@ class ClipScorer:
         cosines = self._cosines(crops, list(column))
         return 100 * cosines[np.arange(len(crops)), [column[text] for text in texts]]
 
-    def class_confidence(
-        self, crops: Sequence[Crop], texts: Sequence[str]
-    ) -> npt.NDArray[np.float32]:
+    def class_confidence(self, crops: Sequence[Crop], texts: Sequence[str]) -> Float32Array:
         """Which of the texts a crop shows: the softmax, at CLIP's own temperature.
 
         Args:
@@ -101,18 +101,19 @@ class ClipScorer:
         if not texts:
             raise InputError("no texts of classes; expected at least one")
         logits = self._cosines(crops, texts) * float(self._network.logit_scale.exp())
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        shares: Float32Array = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        return shares
 
-    def _cosines(self, crops: Sequence[Crop], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def _cosines(self, crops: Sequence[Crop], texts: Sequence[str]) -> Float32Array:
         """float32[N, C]."""
         if not crops:
             return np.zeros((0, len(texts)), dtype=np.float32)
-        return self._embed(crops, self._embed_images) @ self._embed(texts, self._embed_texts).T
+        images = self._embed(crops, self._embed_images)
+        cosines: Float32Array = images @ self._embed(texts, self._embed_texts).T
+        return cosines
 
-    def _embed(
-        self, items: Sequence[Any], encode: Callable[[list[Any]], Any]
-    ) -> npt.NDArray[np.float32]:
+    def _embed(self, items: Sequence[Any], encode: Callable[[list[Any]], Any]) -> Float32Array:
         """Unit vectors, float32[N, E]."""
         torch = require("torch", "diffusion")
         starts = range(0, len(items), _BATCH)
@@ -120,7 +121,9 @@ class ClipScorer:
             batches = [encode(list(items[start : start + _BATCH])) for start in starts]
         # transformers 4 gives the projected features, 5 an output that holds them.
         batches = [getattr(batch, "pooler_output", batch) for batch in batches]
-        return torch.nn.functional.normalize(torch.cat(batches).float(), dim=-1).cpu().numpy()
+        units = torch.nn.functional.normalize(torch.cat(batches).float(), dim=-1)
+        embedded: Float32Array = units.cpu().numpy()
+        return embedded
 
     def _embed_images(self, crops: list[Crop]) -> Any:
         inputs = self._processor.image_processor(

@@ -9,14 +9,11 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 from mf_plugin.mosaic.backbone import check_kind
-
-if TYPE_CHECKING:
-    import torch
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 

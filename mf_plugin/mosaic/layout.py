@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mf_plugin.arrays import FloatArray
 from mf_plugin.errors import InputError
+from mf_plugin.lvis.validate import MAX_SIDE
 
 GAUSSIAN_VARIANCE = 0.01  # of the relative distance to the region's centre (Mixture of Diffusers)
 _PAPER_GRIDS = {1: ((1, 1),), 2: ((1, 2), (2, 1)), 4: ((2, 2),)}  # N -> (rows, columns)
@@ -95,8 +96,8 @@ def check_layout(layout: MosaicLayout) -> None:
     """Raise InputError unless the regions lie inside the canvas and cover it."""
     covered = np.zeros((layout.height, layout.width), dtype=bool)
     for index, region in enumerate(layout.regions):
-        inside_rows = 0 <= region.top and region.top + region.height <= layout.height
-        inside_columns = 0 <= region.left and region.left + region.width <= layout.width
+        inside_rows = 0 <= region.top <= layout.height - region.height
+        inside_columns = 0 <= region.left <= layout.width - region.width
         if not (inside_rows and inside_columns and region.height > 0 and region.width > 0):
             raise InputError(
                 f"region {index} is {region}; expected to lie in the canvas of "
@@ -120,7 +121,7 @@ def parse_regions(regions: int | str) -> tuple[tuple[int, int], ...]:
         InputError: it is none of these.
     """
     if isinstance(regions, str):
-        match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", regions)
+        match = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", regions)
         if match:
             return ((int(match[1]), int(match[2])),)
     elif type(regions) is int and regions in _PAPER_GRIDS:
@@ -221,15 +222,18 @@ def _canvas_size(
     grid: tuple[int, int], canvas: tuple[int, int] | None, region_size: tuple[int, int] | None
 ) -> tuple[int, int]:
     """(H, W) of a canvas; one of the two sizes is given."""
-    if region_size is None:
-        return canvas
-    return grid[0] * region_size[0], grid[1] * region_size[1]
+    if region_size is not None:
+        return grid[0] * region_size[0], grid[1] * region_size[1]
+    assert canvas is not None
+    return canvas
 
 
 def _check_side(what: str, length: int, multiple: int) -> None:
     check_multiple(what, length, multiple)
     if length <= 0:
         raise InputError(f"{what} is {length}; expected a positive multiple of {multiple}")
+    if length > MAX_SIDE:
+        raise InputError(f"{what} is {length}; expected at most {MAX_SIDE}, the limit of JPEG")
 
 
 def _check_lines(
@@ -267,23 +271,24 @@ def _draw_spans(
     lines = [int(length * ratio / parts) // multiple * multiple for ratio in ratios]
     starts = [0, *(line - reach for line in lines)]
     ends = [*(line + reach for line in lines), length]
-    return list(zip(starts, ends))
+    return list(zip(starts, ends, strict=True))
 
 
-def gaussian_weights(length: int) -> npt.NDArray[np.float64]:
+def gaussian_weights(length: int) -> FloatArray:
     """exp(-(i - (L - 1) / 2)^2 / (2 * 0.01 * L^2)) for i in 0 .. L - 1; float64[L], 1 at the
     centre."""
     offset = np.arange(length) - (length - 1) / 2
-    return np.exp(-(offset**2) / (2 * GAUSSIAN_VARIANCE * length**2))
+    weights: FloatArray = np.exp(-(offset**2) / (2 * GAUSSIAN_VARIANCE * length**2))
+    return weights
 
 
-def region_weights(region: Region) -> npt.NDArray[np.float64]:
+def region_weights(region: Region) -> FloatArray:
     """Gaussian weights of a region, float64[h, w]: the outer product of its rows' and its
     columns'."""
-    return np.outer(gaussian_weights(region.height), gaussian_weights(region.width))
+    return gaussian_weights(region.height)[:, None] * gaussian_weights(region.width)
 
 
-def blending_weights(layout: MosaicLayout) -> list[npt.NDArray[np.float64]]:
+def blending_weights(layout: MosaicLayout) -> list[FloatArray]:
     """Per region float64[h, w]: its Gaussian weights over the sum of all regions' at the same
     place.
 
@@ -291,6 +296,9 @@ def blending_weights(layout: MosaicLayout) -> list[npt.NDArray[np.float64]]:
     """
     total = np.zeros((layout.height, layout.width))
     weights = [region_weights(region) for region in layout.regions]
-    for region, weight in zip(layout.regions, weights):
+    for region, weight in zip(layout.regions, weights, strict=True):
         total[region.slices] += weight
-    return [weight / total[region.slices] for region, weight in zip(layout.regions, weights)]
+    return [
+        weight / total[region.slices]
+        for region, weight in zip(layout.regions, weights, strict=True)
+    ]

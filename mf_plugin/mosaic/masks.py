@@ -14,16 +14,15 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from mf_plugin.arrays import AnyFloats, Float32Array, Mask, Pixels
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.mosaic.attention import AttentionConfig, RegionAttention
 from mf_plugin.mosaic.bilateral import BilateralConfig, solve_bilateral
 from mf_plugin.mosaic.layout import MosaicLayout, region_weights
 from mf_plugin.mosaic.refine import RefineConfig, merge_refined, refine_mask
-
-Mask = npt.NDArray[np.bool_]
 
 METHODS = ("published", "refined")
 STABILITY_SHIFT = 0.1  # share of the threshold by which ``mask_stability`` moves it
@@ -53,10 +52,11 @@ class MaskConfig:
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     def __post_init__(self) -> None:
+        check_fields(self, "mask ", threshold="'otsu' or 0 < number < 1")
         if self.method not in METHODS:
             raise InputError(f"mask method is {self.method!r}; expected one of {METHODS}")
-        if not self.scales:
-            raise InputError("mask scales are empty; expected some of 1, 2, 4")
+        if not self.scales or min(self.scales) < 1:
+            raise InputError(f"mask scales are {self.scales}; expected some of 1, 2, 4")
         fixed = not isinstance(self.threshold, str) and 0 < self.threshold < 1
         if self.threshold != "otsu" and not fixed:
             raise InputError(
@@ -73,7 +73,7 @@ def attention_config_for(mask: MaskConfig, attention: AttentionConfig) -> Attent
 
 def attention_to_mask(
     attention: RegionAttention,
-    region_image: npt.NDArray[np.uint8],
+    region_image: Pixels,
     config: MaskConfig,
 ) -> Mask:
     """The mask of a region's object.
@@ -93,9 +93,7 @@ def attention_to_mask(
     return _mask_at(attention, region_image, config, 1.0)
 
 
-def mask_stability(
-    attention: RegionAttention, region_image: npt.NDArray[np.uint8], config: MaskConfig
-) -> float:
+def mask_stability(attention: RegionAttention, region_image: Pixels, config: MaskConfig) -> float:
     """How little a mask depends on its threshold, without ground truth.
 
     The measure of Segment Anything (section 5, stability score): the IoU of the masks that the
@@ -117,12 +115,12 @@ def mask_stability(
 
 def _mask_at(
     attention: RegionAttention,
-    region_image: npt.NDArray[np.uint8],
+    region_image: Pixels,
     config: MaskConfig,
     shift: float,
 ) -> Mask:
     """The mask with ``shift`` times the threshold."""
-    size = region_image.shape[:2]
+    size = region_image.shape[0], region_image.shape[1]
     if config.method == "refined":
         if attention.refined is None:
             raise InputError(
@@ -138,8 +136,8 @@ def _mask_at(
 
 
 def merge_scales(
-    maps: Mapping[int, npt.NDArray[np.floating]], size: tuple[int, int], scales: Sequence[int]
-) -> npt.NDArray[np.float32]:
+    maps: Mapping[int, AnyFloats], size: tuple[int, int], scales: Sequence[int]
+) -> Float32Array:
     """Mean of the maps at ``scales``, each over its maximum, as bytes, resized bicubically to
     ``size`` = (h, w).
 
@@ -160,7 +158,7 @@ def merge_scales(
     return total / total.max() if total.max() > 0 else total
 
 
-def find_threshold(heat: npt.NDArray[np.floating], threshold: str | float) -> float:
+def find_threshold(heat: AnyFloats, threshold: str | float) -> float:
     """The number itself, or Otsu's threshold of a map float[h, w] in [0, 1], as bytes, over 255."""
     if threshold != "otsu":
         return float(threshold)
@@ -168,9 +166,7 @@ def find_threshold(heat: npt.NDArray[np.floating], threshold: str | float) -> fl
     return cv2.threshold(as_bytes, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0] / 255
 
 
-def threshold_map(
-    heat: npt.NDArray[np.floating], threshold: str | float, shift: float = 1.0
-) -> Mask:
+def threshold_map(heat: AnyFloats, threshold: str | float, shift: float = 1.0) -> Mask:
     """float[h, w] in [0, 1] -> bool[h, w]: above the number, or above Otsu's threshold of the map
     as bytes; either is taken times ``shift``."""
     if threshold != "otsu":

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
+from mf_plugin.arrays import Float32Array, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 from mf_plugin.mosaic.attention import (
@@ -51,7 +51,7 @@ class MosaicOutput:
     attention_bytes: what reading attention held on the device while the U-Net ran.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: Pixels
     attention: list[list[RegionAttention]]
     latents: torch.Tensor
     attention_bytes: int
@@ -196,7 +196,7 @@ class MosaicPipeline:
                             crops, call.unet_time, batch.conditioning
                         ).unflatten(0, (len(slices), -1))
                     for index, (rows, columns), prediction in zip(
-                        batch.regions, slices, predictions
+                        batch.regions, slices, predictions, strict=True
                     ):
                         merged[..., rows, columns] += weights[index] * prediction
                 latents = run.step(merged, call, latents)
@@ -246,14 +246,16 @@ class MosaicPipeline:
         if latents is not None and tuple(latents.shape) != shape:
             raise InputError(f"latents have shape {tuple(latents.shape)}; expected {shape}")
 
-    def decode(self, latents: torch.Tensor) -> npt.NDArray[np.float32]:
+    def decode(self, latents: torch.Tensor) -> Float32Array:
         """float[B, C, H / f, W / f] latents -> float32[B, H, W, 3] pixels in [0, 1]."""
         with require("torch", "diffusion").no_grad():
-            return self.backbone.decode(latents).permute(0, 2, 3, 1).cpu().numpy()
+            pixels = self.backbone.decode(latents).permute(0, 2, 3, 1)
+            images: Float32Array = pixels.cpu().numpy()
+        return images
 
     def attend(
         self,
-        images: npt.NDArray[np.uint8],
+        images: Pixels,
         prompts: Sequence[Prompt],
         *,
         seeds: Sequence[int],
@@ -293,9 +295,7 @@ class MosaicPipeline:
             pixels = torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
             clean = self.backbone.encode_pixels(pixels)
             size = (clean.shape[-2], clean.shape[-1])
-            batch = self._make_batch(
-                reader, [0], prompts, self.backbone.encode(prompts), 1.0, size
-            )
+            batch = self._make_batch(reader, [0], prompts, self.backbone.encode(prompts), 1.0, size)
             generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
             for step in read_steps:
                 noise = torch.cat([torch.randn(clean[:1].shape, generator=g) for g in generators])

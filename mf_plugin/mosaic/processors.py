@@ -109,12 +109,14 @@ class AffinityProcessor(_ReadingProcessor):
     def _read(
         self, sums: AttentionSums, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
+        refined = sums.refined
+        assert refined is not None  # or _wants would not have wanted it
         rows, heads, places, _ = query.shape
         step = max(1, _AT_ONCE // (heads * places**2))
         outputs = []
         for first in range(0, rows, step):
             part = slice(first, first + step)
             probabilities = (query[part] @ key[part].transpose(-1, -2)).float().softmax(dim=-1)
-            sums.refined.add_affinity(part, probabilities)
+            refined.add_affinity(part, probabilities)
             outputs.append(probabilities.to(value.dtype) @ value[part])
         return require("torch", "diffusion").cat(outputs)

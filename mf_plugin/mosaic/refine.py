@@ -21,19 +21,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from mf_plugin.arrays import AnyFloats, Float32Array, Mask, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
+from mf_plugin.fields import check_fields
 from mf_plugin.mosaic.bilateral import BilateralConfig, build_grid, colour_cells, solve_on_grid
 from mf_plugin.mosaic.refined_sums import RefinedMaps
 
 _RARE = 1 / 4096  # share of an area that a colour has at least; bounds the log-ratio
 _SURE = 30.0  # log-odds beyond it are the same to the solver
-
-Image = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,7 @@ class RefineConfig:
     cell: float = 3 / 32
 
     def __post_init__(self) -> None:
+        check_fields(self, "refine ")
         for name in ("threshold_factor", "contrast", "cell"):
             if not getattr(self, name) > 0:
                 raise InputError(f"refine {name} is {getattr(self, name)}; expected more than 0")
@@ -65,7 +63,7 @@ class RefineConfig:
 
 def merge_refined(
     refined: RefinedMaps, size: tuple[int, int], scales: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Mean of the maps at ``scales``, weighted by the agreement there, resized bicubically to
     ``size`` = (h, w).
 
@@ -75,21 +73,24 @@ def merge_refined(
     Raises:
         InputError: a scale that was not read, or a map that is not finite.
     """
-    total = 0.0
+    total: AnyFloats | float = 0.0
     for scale in scales:
         if scale not in refined.maps:
-            raise InputError(f"mask scale {scale}: the model has attention at {sorted(refined.maps)}")
+            raise InputError(
+                f"mask scale {scale}: the model has attention at {sorted(refined.maps)}"
+            )
         if not np.isfinite(refined.maps[scale]).all():
             raise InputError(f"attention at scale {scale} is not finite; expected numbers")
         total = total + refined.agreement[scale] * np.asarray(refined.maps[scale], np.float32)
-    heat = cv2.resize(np.asarray(total, np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
+    mean = np.asarray(total, np.float32)
+    heat: Float32Array = cv2.resize(mean, size[::-1], interpolation=cv2.INTER_CUBIC)
     return np.clip(heat / heat.max(), 0, 1) if heat.max() > 0 else np.zeros(size, np.float32)
 
 
 def refine_mask(
-    heat: FloatArray,
+    heat: AnyFloats,
     threshold: float,
-    image: Image,
+    image: Pixels,
     config: RefineConfig,
     bilateral: BilateralConfig,
 ) -> Mask:
@@ -121,24 +122,25 @@ def refine_mask(
     return soft > 0.5
 
 
-def heat_log_odds(heat: FloatArray, threshold: float, contrast: float) -> FloatArray:
+def heat_log_odds(heat: AnyFloats, threshold: float, contrast: float) -> AnyFloats:
     """float[h, w]: 0 at the threshold, linear in the heat, ``contrast`` between the mean heats of
     the pixels above and below, of which there must be some."""
     above = heat > threshold
     step = heat[above].mean() - heat[~above].mean()
-    return (contrast * (heat - threshold) / step).clip(-_SURE, _SURE)
+    odds: AnyFloats = contrast * (heat - threshold) / step
+    return odds.clip(-_SURE, _SURE)
 
 
 class _Colours:
     """The colours of an image, in the cells of the bilateral grid, smoothed by one cell."""
 
-    def __init__(self, image: Image, bilateral: BilateralConfig) -> None:
+    def __init__(self, image: Pixels, bilateral: BilateralConfig) -> None:
         cells = colour_cells(image, bilateral)
         self._shape = tuple(int(side) + 1 for side in cells.max(axis=1))
         self._pixels = np.ravel_multi_index(tuple(cells), self._shape)
         self._all = self._count(np.ones(len(self._pixels)))
 
-    def log_ratio(self, soft: FloatArray) -> FloatArray:
+    def log_ratio(self, soft: AnyFloats) -> AnyFloats:
         """log p(colour | object) / p(colour | background) of each pixel, float64[P], from the
         probabilities [h, w] that pixels are the object's."""
         inside = self._count(soft.ravel())
@@ -146,15 +148,17 @@ class _Colours:
         area = float(soft.sum())
         rest = soft.size - area
         shares = (inside / max(area, 1.0), outside / max(rest, 1.0))
-        ratio = np.log((shares[0] + _RARE) / (shares[1] + _RARE))
-        return ratio[self._pixels]
+        ratio: AnyFloats = np.log((shares[0] + _RARE) / (shares[1] + _RARE))
+        of_pixels: AnyFloats = ratio[self._pixels]
+        return of_pixels
 
-    def _count(self, weights: FloatArray) -> FloatArray:
+    def _count(self, weights: AnyFloats) -> AnyFloats:
         """Smoothed sums of the pixels of each colour."""
         ndimage = require("scipy.ndimage", "diffusion")
         counts = np.bincount(self._pixels, weights, math.prod(self._shape)).reshape(self._shape)
-        return ndimage.gaussian_filter(counts, 1.0, mode="constant").ravel()
+        smooth: AnyFloats = ndimage.gaussian_filter(counts, 1.0, mode="constant")
+        return smooth.ravel()
 
 
-def _probability(log_odds: FloatArray) -> FloatArray:
+def _probability(log_odds: AnyFloats) -> AnyFloats:
     return 1 / (1 + np.exp(-log_odds))

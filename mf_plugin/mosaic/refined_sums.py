@@ -57,6 +57,9 @@ class RefinedSums:
         size: (h, w) of a map at that scale.
     """
 
+    _maps: dict[int, torch.Tensor]
+    _weights: dict[int, torch.Tensor]
+
     def __init__(
         self, subject: torch.Tensor, prompt: torch.Tensor, scale: int, size: tuple[int, int]
     ) -> None:
@@ -66,8 +69,8 @@ class RefinedSums:
         self._tokens = torch.stack([subject, prompt], dim=-1)
         rows, places = len(subject), size[0] * size[1]
         self._affinity = torch.zeros(rows, places, places, device=subject.device)
-        self._maps: dict[int, torch.Tensor] = {}
-        self._weights: dict[int, torch.Tensor] = {}
+        self._maps = {}
+        self._weights = {}
         self._heads: dict[int, int] = {}
 
     @property

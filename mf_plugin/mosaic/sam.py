@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mf_plugin.arrays import Mask, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
+from mf_plugin.fields import check_fields
 from mf_plugin.mosaic.pretrained import load_pretrained
 
-Mask = npt.NDArray[np.bool_]
 CHOICES = ("overlap", "score")
 
 
@@ -39,6 +40,7 @@ class SamRefineConfig:
     choose: str = "overlap"
 
     def __post_init__(self) -> None:
+        check_fields(self, "sam ")
         if self.choose not in CHOICES:
             raise InputError(f"sam choose is {self.choose!r}; expected one of {CHOICES}")
 
@@ -61,7 +63,7 @@ class SamRefiner:
         self._network, self._processor = load_pretrained("Sam", model, device)
         self._device = device
 
-    def refine(self, image: npt.NDArray[np.uint8], masks: Sequence[Mask]) -> list[Mask]:
+    def refine(self, image: Pixels, masks: Sequence[Mask]) -> list[Mask]:
         """SAM's mask for the box of each mask; the image is encoded once for all of them.
 
         Args:
@@ -88,7 +90,7 @@ class SamRefiner:
         return refined
 
     def _propose(
-        self, image: npt.NDArray[np.uint8], boxes: list[list[float]]
+        self, image: Pixels, boxes: list[list[float]]
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
         """bool[B, 3, H, W] and SAM's own estimate of their IoU, float32[B, 3]."""
         torch = require("torch", "diffusion")

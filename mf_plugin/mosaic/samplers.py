@@ -126,7 +126,7 @@ class SamplerRun:
         times = times.float() if times.is_floating_point() else times
         self.calls = [
             Call(index, step_of_call(index, len(times), steps), time, unet_time)
-            for index, (time, unet_time) in enumerate(zip(times, times.to(device)))
+            for index, (time, unet_time) in enumerate(zip(times, times.to(device), strict=True))
         ]
         takes_generator = "generator" in inspect.signature(self._scheduler.step).parameters
         self._extra = {"generator": self._generators} if takes_generator else {}

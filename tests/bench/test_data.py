@@ -72,8 +72,9 @@ def test_a_standin_that_is_there_is_taken(standin):
 
 def test_all_cases_load_the_same_images_in_mmdet(standin):
     pytest.importorskip("mmdet", reason="MMDetection is not installed")
-    import mf_plugin.mmdet  # noqa: F401
     from mmengine.registry import init_default_scope
+
+    import mf_plugin.mmdet  # noqa: F401
 
     init_default_scope("mmdet")
     draws = {}

@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("hotcoco")
 
-from mf_plugin.bench.evaluation import add_arguments, evaluation_table, measure  # noqa: E402
-from mf_plugin.bench.results_standin import image_counts, write_standin  # noqa: E402
-from mf_plugin.evaluation.rare import load_ground_truth, load_results  # noqa: E402
+from mf_plugin.bench.evaluation import add_arguments, evaluation_table, measure
+from mf_plugin.bench.results_standin import image_counts, write_standin
+from mf_plugin.evaluation.rare import load_ground_truth, load_results
 
 
 def test_the_standin_is_skewed_as_lvis_is(tmp_path):
@@ -26,7 +26,7 @@ def test_the_standin_is_skewed_as_lvis_is(tmp_path):
         assert results.total == 60 * 60 and results.iou_types == ("bbox", "segm")
         assert 0.05 < len(results.scores) / results.total < 0.9, "most pairs are not verified"
     counts = image_counts(20_000, np.random.default_rng(0))
-    assert 1 <= counts[:337].min() and counts[:337].max() <= 4 and counts.max() > 5000
+    assert counts[:337].min() >= 1 and counts[:337].max() <= 4 and counts.max() > 5000
 
 
 def test_all_peers_measure_the_same_ap(tmp_path):

@@ -65,7 +65,7 @@ def test_parents_of_configs(tmp_path):
         "sub/list.py": "_base_ = ['../base.py', '../other.py']\nc = {{_base_.a}}\n",
         "sub/text.py": "_base_ = './list.py'\nimport json\n",
         "sub/child.py": "import dataclasses\nfrom base import a\nfrom text import c\n",
-        "sub/d2.yaml": "_BASE_: \"../up.yaml\"\nMODEL:\n  X: 1\n",
+        "sub/d2.yaml": '_BASE_: "../up.yaml"\nMODEL:\n  X: 1\n',
         "up.yaml": "MODEL: {}\n",
     }
     for name, text in files.items():

@@ -28,19 +28,40 @@ def source(tmp_path) -> Path:
         name = f"images/{image_id:012d}.jpg"
         cv2.imwrite(str(folder / name), rng.integers(0, 256, (32, 48, 3), np.uint8))
         images.append(
-            dict(id=image_id, file_name=name, coco_url=name, height=32, width=48,
-                 neg_category_ids=[], not_exhaustive_category_ids=[])
+            dict(
+                id=image_id,
+                file_name=name,
+                coco_url=name,
+                height=32,
+                width=48,
+                neg_category_ids=[],
+                not_exhaustive_category_ids=[],
+            )
         )
         x, y, width, height = BOX
         corners = [x, y, x + width, y, x + width, y + height, x, y + height]
         for category_id in ids:
             annotations.append(
-                dict(id=len(annotations) + 1, image_id=image_id, category_id=category_id,
-                     bbox=BOX, area=60, segmentation=[[float(v) for v in corners]])
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image_id,
+                    category_id=category_id,
+                    bbox=BOX,
+                    area=60,
+                    segmentation=[[float(v) for v in corners]],
+                )
             )
     categories = [
-        dict(id=i, name=f"thing_{i}", synset="", synonyms=[], frequency="r", image_count=1,
-             instance_count=1, **{"def": ""})
+        dict(
+            id=i,
+            name=f"thing_{i}",
+            synset="",
+            synonyms=[],
+            frequency="r",
+            image_count=1,
+            instance_count=1,
+            **{"def": ""},
+        )
         for i in (2, 5, 7)
     ]
     data = dict(images=images, annotations=annotations, categories=categories)

@@ -15,8 +15,7 @@ from mf_plugin.generation.config import differences, load_generation_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {
-    name: ROOT / f"configs/benchmark/{name}.py"
-    for name in ("demo", "ablations", "schedule", "all")
+    name: ROOT / f"configs/benchmark/{name}.py" for name in ("demo", "ablations", "schedule", "all")
 }
 
 

@@ -44,7 +44,7 @@ def record(arm: str, seed: int, values: dict[str, float], draws: list) -> dict:
     """A record whose mask and box values are the same."""
     return {
         "version": 1, "preset": "demo", "split": "val", "detector": "d", "arm": arm, "seed": seed,
-        "metrics": {t: values for t in TYPES},
+        "metrics": dict.fromkeys(TYPES, values),
         "fixed": {}, "per_category": {}, "categories": {"1": ["cat", "r"]}, "images": 10,
         "bootstrap": {"draws": len(draws[0]), "seed": 0, "values": {t: pack(draws) for t in TYPES}},
     }  # fmt: skip
@@ -91,7 +91,9 @@ def test_targets_by_hand(config, tmp_path):
     assert gain["interval"] == pytest.approx([6, 6])
     assert overall["measured"] == 0
     text = render_markdown(report)
-    assert "| d | APr, more − real % of the oracle's gain | at least 60 | 60 [60, 60] | met |" in text
+    assert (
+        "| d | APr, more − real % of the oracle's gain | at least 60 | 60 [60, 60] | met |" in text
+    )
     assert "| d | APr, more − real | at least +7.0 | +6.0 [+6.0, +6.0] | missed |" in text
 
 

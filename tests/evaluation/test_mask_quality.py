@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mf_plugin.evaluation.mask_quality import (
+    MaskSetting,
     MeasuredMask,
+    compare_masks,
     draw_sheet,
     mask_iou,
-    measure_masks,
     summarise,
 )
 from mf_plugin.generation.config import load_generation_config
@@ -60,9 +61,16 @@ def test_measures_every_object_of_a_real_model_the_same_way_twice(tiny_sd_folder
     pipeline = MosaicPipeline.from_pretrained(tiny_sd_folder)
 
     def run() -> list[float]:
-        measured = measure_masks(
-            pipeline, config, categories, per_category=2, size=(32, 48), read_steps=[1, 2], seed=0
-        )
+        measured = compare_masks(
+            pipeline,
+            config,
+            {"own": MaskSetting(config.attention, config.mask)},
+            categories,
+            per_category=2,
+            size=(32, 48),
+            read_steps=[1, 2],
+            seed=0,
+        )["own"]
         assert [m.category.id for m in measured] == [c.id for c in categories for _ in range(2)]
         assert all(m.mask.shape == (32, 48) and m.truth.any() for m in measured)
         return [m.iou for m in measured]

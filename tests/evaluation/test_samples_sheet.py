@@ -47,7 +47,10 @@ def test_plain_above_and_masks_below(folder):
 
 
 def test_fewer_columns_make_more_rows(folder):
-    assert draw_samples(folder, columns=1, side=40).size == (40, 2 * (2 * (40 + GAP) + GAP) - 2 * GAP)
+    assert draw_samples(folder, columns=1, side=40).size == (
+        40,
+        2 * (2 * (40 + GAP) + GAP) - 2 * GAP,
+    )
     assert draw_samples(folder, count=1, side=40).size == (40, 80 + GAP)
 
 

@@ -37,7 +37,7 @@ def test_a_folder_stands_for_its_json(tmp_path):
         synthetic_json(tmp_path)
     (tmp_path / "annotations.json").write_text("{")
     assert synthetic_json(tmp_path) == tmp_path / "annotations.json"
-    with pytest.raises(InputError, match="annotations.json: not a complete json"):
+    with pytest.raises(InputError, match="annotations.json is not valid json"):
         count_training(tmp_path / "annotations.json")
     with pytest.raises(InputError, match="no list 'annotations'"):
         count_training({"categories": []})

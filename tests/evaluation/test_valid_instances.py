@@ -78,7 +78,9 @@ def test_images_come_in_any_order(judge):
     objects = [(2, 3, SQUARE), (1, 1, SQUARE), (2, 2, FAR)]
     detections = [(1, 1, SQUARE, 0.7), (2, 3, FAR, 0.9), (2, 3, SQUARE, 0.6)]
     assert judge(objects, detections) == [
-        ("valid", 1.0, 3, 2), ("valid", 1.0, 1, 0), ("wrong class", 1.0, 3, 1),
+        ("valid", 1.0, 3, 2),
+        ("valid", 1.0, 1, 0),
+        ("wrong class", 1.0, 3, 1),
     ]
 
 
@@ -109,7 +111,10 @@ def summary_of(lvis, objects, detections, num_images=2):
 def test_shares_go_by_group_and_category(lvis):
     objects = [(1, 1, SQUARE), (1, 1, FAR), (2, 1, SQUARE), (2, 1, FAR), (2, 3, [50, 50, 9, 9])]
     detections = [
-        (1, 1, SQUARE, 0.9), (1, 2, FAR, 0.9), (2, 2, SQUARE, 0.9), (2, 3, [50, 50, 9, 9], 0.9),
+        (1, 1, SQUARE, 0.9),
+        (1, 2, FAR, 0.9),
+        (2, 2, SQUARE, 0.9),
+        (2, 3, [50, 50, 9, 9], 0.9),
     ]
     summary, verdicts = summary_of(lvis, objects, detections)
     assert [row[0] for row in list(summary["all"].values())[1:]] == [0.4, 0.4, 0.2]
@@ -123,8 +128,13 @@ def test_shares_go_by_group_and_category(lvis):
     assert summary["iou"] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 4]
     assert json.loads(json.dumps(summary)) == summary
     assert as_json(verdicts)[1] == dict(
-        annotation_id=2, image_id=1, category_id=1,
-        outcome="wrong class", iou=1.0, named=2, detection=1,
+        annotation_id=2,
+        image_id=1,
+        category_id=1,
+        outcome="wrong class",
+        iou=1.0,
+        named=2,
+        detection=1,
     )
 
 
@@ -143,7 +153,10 @@ def test_images_without_instances_change_nothing(lvis):
     objects, detections = [(1, 1, SQUARE)], [(2, 1, SQUARE, 0.9), (1, 1, SQUARE, 0.9)]
     summary, _ = summary_of(lvis, objects, detections, num_images=40)
     assert summary["all"] == {
-        "instances": 1, "valid": [1.0] * 3, "wrong class": [0.0] * 3, "no mask": [0.0] * 3,
+        "instances": 1,
+        "valid": [1.0] * 3,
+        "wrong class": [0.0] * 3,
+        "no mask": [0.0] * 3,
     }
 
 

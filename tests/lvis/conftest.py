@@ -35,7 +35,10 @@ def opened_archives() -> Callable[[str], list[str]]:
     def run(statement: str) -> list[str]:
         result = subprocess.run(
             [sys.executable, "-c", AUDIT.format(statement=statement)],
-            cwd=ROOT, capture_output=True, text=True, check=True,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return json.loads(result.stdout.splitlines()[-1])
 

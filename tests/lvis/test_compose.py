@@ -26,11 +26,11 @@ def test_a_single_object_fills_the_image_and_stays_inside(size):
 
         assert image.shape == (*size, 3) and image.dtype == np.uint8
         assert alpha.shape == size and alpha.dtype == np.float32
-        assert 0.0 <= alpha.min() and alpha.max() <= 1.0
+        assert alpha.min() >= 0.0 and alpha.max() <= 1.0
         assert word in BACKGROUNDS
         rows, columns = (np.flatnonzero((alpha > 0.5).any(axis=axis)) for axis in (1, 0))
-        assert 0 < rows[0] and rows[-1] < size[0] - 1
-        assert 0 < columns[0] and columns[-1] < size[1] - 1
+        assert rows[0] > 0 and rows[-1] < size[0] - 1
+        assert columns[0] > 0 and columns[-1] < size[1] - 1
         fill = max(len(rows), len(columns)) / min(size)
         assert 0.5 < fill < 0.95
 
@@ -49,7 +49,7 @@ def test_every_background_can_be_asked_for(word):
     assert compose_single(rng(), square(), background=word)[2] == word
     ground = draw_background(rng(), word, (300, 280))
     assert ground.shape == (300, 280, 3) and ground.dtype == np.float32
-    assert 0.0 <= ground.min() and ground.max() <= 255.0
+    assert ground.min() >= 0.0 and ground.max() <= 255.0
 
 
 @pytest.mark.parametrize("word, channel", [("red", 0), ("green", 1), ("blue", 2)])

@@ -17,23 +17,37 @@ SQUARE = [[2.0, 2.0, 10.0, 2.0, 10.0, 10.0, 2.0, 10.0]]
 def image(image_id, negative=(), not_exhaustive=()):
     name = f"images/{image_id:012d}.jpg"
     return dict(
-        id=image_id, file_name=name, coco_url=name, height=32, width=32,
-        neg_category_ids=list(negative), not_exhaustive_category_ids=list(not_exhaustive),
+        id=image_id,
+        file_name=name,
+        coco_url=name,
+        height=32,
+        width=32,
+        neg_category_ids=list(negative),
+        not_exhaustive_category_ids=list(not_exhaustive),
     )
 
 
 def annotation(annotation_id, image_id, category_id):
     return dict(
-        id=annotation_id, image_id=image_id, category_id=category_id,
-        bbox=[2, 2, 8, 8], area=64, segmentation=SQUARE,
+        id=annotation_id,
+        image_id=image_id,
+        category_id=category_id,
+        bbox=[2, 2, 8, 8],
+        area=64,
+        segmentation=SQUARE,
     )
 
 
 def category(category_id, frequency, images, instances):
     return dict(
-        id=category_id, name=f"c{category_id}", synset=f"c{category_id}.n.01",
-        synonyms=[f"c{category_id}"], frequency=frequency,
-        image_count=images, instance_count=instances, **{"def": ""},
+        id=category_id,
+        name=f"c{category_id}",
+        synset=f"c{category_id}.n.01",
+        synonyms=[f"c{category_id}"],
+        frequency=frequency,
+        image_count=images,
+        instance_count=instances,
+        **{"def": ""},
     )
 
 
@@ -42,8 +56,12 @@ def data():
     return dict(
         images=[image(1, [9], [2, 5]), image(2, [2, 9]), image(3, [5])],
         annotations=[
-            annotation(1, 1, 2), annotation(2, 1, 5), annotation(3, 2, 5),
-            annotation(4, 3, 2), annotation(5, 1, 2), annotation(6, 2, 9),
+            annotation(1, 1, 2),
+            annotation(2, 1, 5),
+            annotation(3, 2, 5),
+            annotation(4, 3, 2),
+            annotation(5, 1, 2),
+            annotation(6, 2, 9),
         ],
         categories=[category(2, "r", 2, 3), category(5, "c", 2, 2), category(9, "f", 1, 1)],
         info={"description": "x"},
@@ -54,7 +72,9 @@ def test_annotations_counts_and_federated_lists_forget_the_category():
     novel = without_annotations(data(), {2})
     assert [a["id"] for a in novel["annotations"]] == [2, 3, 6]
     assert [(c["id"], c["image_count"], c["instance_count"]) for c in novel["categories"]] == [
-        (2, 0, 0), (5, 2, 2), (9, 1, 1),
+        (2, 0, 0),
+        (5, 2, 2),
+        (9, 1, 1),
     ]
     assert [c["frequency"] for c in novel["categories"]] == ["r", "c", "f"]
     # Image 1 had it, image 2 was searched for it in vain, image 3 had nothing else: all stay, and

@@ -33,14 +33,26 @@ def write_synthetic(folder: Path, contents=CONTENTS) -> Path:
     for image_id, (ids, (height, width)) in enumerate(contents, 1):
         name = f"images/{image_id:012d}.jpg"
         images.append(
-            dict(id=image_id, file_name=name, coco_url=name, height=height, width=width,
-                 neg_category_ids=[], not_exhaustive_category_ids=[])
+            dict(
+                id=image_id,
+                file_name=name,
+                coco_url=name,
+                height=height,
+                width=width,
+                neg_category_ids=[],
+                not_exhaustive_category_ids=[],
+            )
         )
         for category_id in ids:
             annotations.append(
-                dict(id=len(annotations) + 1, image_id=image_id, category_id=category_id,
-                     bbox=[2, 2, 8, 8], area=64,
-                     segmentation=[[2.0, 2.0, 10.0, 2.0, 10.0, 10.0, 2.0, 10.0]])
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image_id,
+                    category_id=category_id,
+                    bbox=[2, 2, 8, 8],
+                    area=64,
+                    segmentation=[[2.0, 2.0, 10.0, 2.0, 10.0, 10.0, 2.0, 10.0]],
+                )
             )
     categories = [dict(c, image_count=1, instance_count=1) for c in preset_categories("demo")]
     folder.mkdir()
@@ -83,9 +95,7 @@ def test_masks_are_exact_and_do_not_share_a_pixel(built):
     sizes = {i["id"]: (i["height"], i["width"]) for i in data["images"]}
     painted = {key: np.zeros(size, int) for key, size in sizes.items()}
     for a in data["annotations"]:
-        rle = mask_utils.merge(
-            mask_utils.frPyObjects(a["segmentation"], *sizes[a["image_id"]])
-        )
+        rle = mask_utils.merge(mask_utils.frPyObjects(a["segmentation"], *sizes[a["image_id"]]))
         assert mask_utils.area(rle) == a["area"] >= 30
         assert list(mask_utils.toBbox(rle)) == a["bbox"]
         painted[a["image_id"]] += mask_utils.decode(rle)

@@ -80,7 +80,7 @@ def test_any_mask_comes_back(seed):
 
     holes = decoded & ~mask
     assert not np.any(mask & ~decoded)
-    count, _, stats, _ = cv2.connectedComponentsWithStats(holes.astype(np.uint8), connectivity=4)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(holes.astype(np.uint8), connectivity=4)
     assert all(stats[1:, cv2.CC_STAT_AREA] <= SMALL_HOLE)
 
 

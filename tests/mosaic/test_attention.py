@@ -109,7 +109,7 @@ def test_streamed_maps_equal_the_mean_of_stored_ones(pipeline, size):
 
 
 def test_reading_changes_neither_the_output_nor_the_processors(pipeline):
-    # In double precision, where the softmax, always taken in float32, is all that rounds differently.
+    # In double precision, where the softmax, always in float32, is all that rounds differently.
     unet = copy.deepcopy(pipeline.unet).double()
     before = dict(unet.attn_processors)
     sample, context = (x.double() for x in unet_inputs(3, (8, 8)))
@@ -128,9 +128,12 @@ def test_reading_changes_neither_the_output_nor_the_processors(pipeline):
 
 def test_processors_come_back_after_an_error(pipeline):
     before = dict(pipeline.unet.attn_processors)
-    with pytest.raises(KeyboardInterrupt):
-        with SubjectAttention(pipeline.unet) as reader, reader.recording(None):
-            raise KeyboardInterrupt
+    with (
+        pytest.raises(KeyboardInterrupt),
+        SubjectAttention(pipeline.unet) as reader,
+        reader.recording(None),
+    ):
+        raise KeyboardInterrupt
     assert all(pipeline.unet.attn_processors[name] is before[name] for name in before)
 
 

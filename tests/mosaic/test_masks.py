@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mf_plugin.errors import InputError
-from mf_plugin.mosaic.layout import MosaicLayout, Region
 from mf_plugin.mosaic.attention import RegionAttention
+from mf_plugin.mosaic.layout import MosaicLayout, Region
 from mf_plugin.mosaic.masks import (
     MaskConfig,
     attention_to_mask,
@@ -61,7 +61,9 @@ def test_no_attention_no_mask():
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     for value in (0, 0.5):
         maps = {1: np.full((4, 4), value), 2: np.full((2, 2), value)}
-        assert not attention_to_mask(RegionAttention(maps), image, MaskConfig(method="published")).any()
+        assert not attention_to_mask(
+            RegionAttention(maps), image, MaskConfig(method="published")
+        ).any()
 
 
 def test_stability_is_the_overlap_of_masks_at_shifted_thresholds():
@@ -78,15 +80,30 @@ def test_stability_is_the_overlap_of_masks_at_shifted_thresholds():
 
 def test_no_attention_is_not_stable():
     image = np.zeros((4, 4, 3), dtype=np.uint8)
-    assert mask_stability(RegionAttention({1: np.zeros((4, 4))}), image, MaskConfig(method="published", scales=(1,))) == 0
+    assert (
+        mask_stability(
+            RegionAttention({1: np.zeros((4, 4))}),
+            image,
+            MaskConfig(method="published", scales=(1,)),
+        )
+        == 0
+    )
 
 
 def test_bad_maps_and_numbers_are_named():
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     with pytest.raises(InputError, match=r"mask scale 4: the model has attention at \[1, 2\]"):
-        attention_to_mask(RegionAttention({1: blob(4), 2: blob(4)}), image, MaskConfig(method="published", scales=(4,)))
+        attention_to_mask(
+            RegionAttention({1: blob(4), 2: blob(4)}),
+            image,
+            MaskConfig(method="published", scales=(4,)),
+        )
     with pytest.raises(InputError, match="attention at scale 1 is not finite"):
-        attention_to_mask(RegionAttention({1: np.full((4, 4), np.nan)}), image, MaskConfig(method="published", scales=(1,)))
+        attention_to_mask(
+            RegionAttention({1: np.full((4, 4), np.nan)}),
+            image,
+            MaskConfig(method="published", scales=(1,)),
+        )
     with pytest.raises(InputError, match="mask threshold is 'mean'; expected 'otsu'"):
         MaskConfig(method="published", threshold="mean")
     with pytest.raises(InputError, match="mask threshold is 1.5"):

@@ -100,7 +100,9 @@ def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch(pipeline, two_r
         assert (together.latents[index] - alone.latents[0]).abs().max() < 1e-4
         for region in range(2):
             for scale, values in alone.attention[0][region].maps.items():
-                assert together.attention[index][region].maps[scale] == pytest.approx(values, abs=1e-5)
+                assert together.attention[index][region].maps[scale] == pytest.approx(
+                    values, abs=1e-5
+                )
     assert (together.latents[0] - together.latents[1]).abs().max() > 0.1
 
 
@@ -177,7 +179,9 @@ def test_half_precision(model_folder, cat):
 def test_attend_reads_the_attention_of_given_images(pipeline, cat, towel):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), dtype=np.uint8)
     maps = pipeline.attend(images, [cat, towel], seeds=[1, 2], steps=10, read_steps=[3, 8])
-    assert [{s: m.shape for s, m in row.maps.items()} for row in maps] == [{1: (16, 24), 2: (8, 12)}] * 2
+    assert [{s: m.shape for s, m in row.maps.items()} for row in maps] == [
+        {1: (16, 24), 2: (8, 12)}
+    ] * 2
     alone = pipeline.attend(images[1:], [towel], seeds=[2], steps=10, read_steps=[3, 8])
     assert maps[1].maps[1] == pytest.approx(alone[0].maps[1], abs=1e-5)
     with pytest.raises(InputError, match=r"read_steps is \[10\]; expected numbers from 0 to 9"):
@@ -205,7 +209,10 @@ def test_attend_works_with_schedulers_that_count_their_steps(model_folder, cat):
         (dict(steps=0), "steps is 0; expected at least 1"),
         (dict(guidance=float("nan")), "guidance is nan"),
         (dict(latents=torch.zeros(1, 4, 16, 23)), r"latents have shape \(1, 4, 16, 23\); expected"),
-        (dict(latents=torch.full((1, 4, 16, 24), np.nan)), "U-Net gives numbers that are not finite in torch.float32"),
+        (
+            dict(latents=torch.full((1, 4, 16, 24), np.nan)),
+            "U-Net gives numbers that are not finite in torch.float32",
+        ),
     ],
 )
 def test_bad_input_is_named(pipeline, cat, changes, message):

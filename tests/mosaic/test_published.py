@@ -283,7 +283,7 @@ def test_four_regions(folder_with_scheduler):
 
 @pytest.mark.parametrize("sigma_spatial", [16, 2.3])  # the paper's; the same share of 64 pixels
 def test_bundled_model(sigma_spatial):
-    texts = ["a photo of a single {} on a blue background".format(n) for n in ("taxi", "pizza")]
+    texts = [f"a photo of a single {n} on a blue background" for n in ("taxi", "pizza")]
     taxi, pizza = (Prompt(text, (20, text.index(" on a blue"))) for text in texts)
     layout = draw_layout(
         np.random.default_rng(5),
@@ -366,7 +366,8 @@ def test_solver_at_the_size_of_a_region(size, noise):
 
 
 @pytest.mark.parametrize(
-    "grey", [16, 128, 255]  # cell edges in luma and chroma, where rounding could decide
+    "grey",
+    [16, 128, 255],  # cell edges in luma and chroma, where rounding could decide
 )
 def test_solver_on_flat_greys(grey):
     image, guess = textured_image(96, 128, 0, seed=0)

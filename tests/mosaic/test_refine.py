@@ -47,9 +47,10 @@ def test_what_is_held_does_not_grow_and_published_reading_pays_nothing(pipeline)
     prompts = [Prompt("a photo of a cat", (13, 16))] * 2
     held = {}
     for refined in (False, True):
-        with torch.no_grad(), SubjectAttention(
-            pipeline.unet, AttentionConfig(refined=refined)
-        ) as reader:
+        with (
+            torch.no_grad(),
+            SubjectAttention(pipeline.unet, AttentionConfig(refined=refined)) as reader,
+        ):
             sums = reader.make_sums(pipeline.tokenizer, prompts, 77, (8, 8))
             sizes = []
             for seed in range(3):

@@ -108,9 +108,7 @@ model = dict(
     ),
     train_cfg=dict(
         rpn=None,  # the heatmap needs no assigner
-        rpn_proposal=dict(
-            nms_pre=4000, max_per_img=2000, nms=dict(type="nms", iou_threshold=0.9)
-        ),
+        rpn_proposal=dict(nms_pre=4000, max_per_img=2000, nms=dict(type="nms", iou_threshold=0.9)),
         rcnn=[
             dict(
                 assigner=dict(

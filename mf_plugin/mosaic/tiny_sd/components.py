@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from mf_plugin.extras import require
 from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 VAE_FACTOR = 4
 LATENT_CHANNELS = 4
 
 
-def train_tokenizer(corpus: Iterable[str], config: TinySDConfig):
+def train_tokenizer(corpus: Iterable[str], config: TinySDConfig) -> CLIPTokenizer:
     """A CLIPTokenizer whose byte-pair merges are learnt from ``corpus``.
 
     The words of the templates become single tokens; names that are seldom stay in pieces, as they
@@ -27,8 +32,8 @@ def train_tokenizer(corpus: Iterable[str], config: TinySDConfig):
     )
     learner.normalizer = shell.backend_tokenizer.normalizer
     learner.pre_tokenizer = shell.backend_tokenizer.pre_tokenizer
-    # CLIP's order: letters, letters that end a word, merges, special tokens. The trainer breaks ties
-    # by a token's number, so the letters are given to it in a fixed order.
+    # CLIP's order: letters, letters that end a word, merges, special tokens. The trainer breaks
+    # ties by a token's number, so the letters are given to it in a fixed order.
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     letters += [letter + "</w>" for letter in letters]
     trainer = tokenizers.trainers.BpeTrainer(
@@ -47,7 +52,7 @@ def train_tokenizer(corpus: Iterable[str], config: TinySDConfig):
     )
 
 
-def build_text_encoder(tokenizer, config: TinySDConfig):
+def build_text_encoder(tokenizer: CLIPTokenizer, config: TinySDConfig) -> CLIPTextModel:
     """A shallow CLIPTextModel: the less other tokens know of the class, the better the subject
     token's attention localises its object."""
     transformers = require("transformers", "diffusion")
@@ -67,7 +72,7 @@ def build_text_encoder(tokenizer, config: TinySDConfig):
     )
 
 
-def build_vae(config: TinySDConfig):
+def build_vae(config: TinySDConfig) -> AutoencoderKL:
     """AutoencoderKL of factor 4 with 4 latent channels."""
     diffusers = require("diffusers", "diffusion")
     levels = len(config.vae_channels)
@@ -85,7 +90,7 @@ def build_vae(config: TinySDConfig):
     )
 
 
-def build_unet(config: TinySDConfig):
+def build_unet(config: TinySDConfig) -> UNet2DConditionModel:
     """UNet2DConditionModel with cross-attention at latent resolution and at half of it."""
     diffusers = require("diffusers", "diffusion")
     cross = len(config.unet_channels) - 1
@@ -103,7 +108,7 @@ def build_unet(config: TinySDConfig):
     )
 
 
-def build_scheduler():
+def build_scheduler() -> DDIMScheduler:
     """DDIM with Stable Diffusion's betas; the network predicts v (Salimans and Ho 2022)."""
     diffusers = require("diffusers", "diffusion")
     return diffusers.DDIMScheduler(

@@ -6,8 +6,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from mf_plugin.errors import InputError
+from mf_plugin.errors import InputError, shown
+from mf_plugin.fields import check_fields
+
+_FROM_ONE = (
+    *("images", "vocabulary_size", "max_tokens", "text_width", "text_layers", "vae_batch"),
+    *("unet_layers", "unet_heads", "unet_batch", "scene_batch", "warmup"),
+)
 
 
 @dataclass(frozen=True)
@@ -17,8 +24,8 @@ class TinySDConfig:
     Attributes:
         preset: mini-LVIS preset whose categories the model learns.
         regions: region shapes it is trained on, with their share of the images.
-        start: folder of a tiny Stable Diffusion to go on from (tokenizer and weights); its sizes must
-            be this config's. None starts from nothing.
+        start: folder of a tiny Stable Diffusion to go on from (tokenizer and weights); its sizes
+            must be this config's. None starts from nothing.
         images: number of composed images whose latents are computed once.
         rare_weight: how many times more images a rare category gets than another.
         backgrounds: words of mf_plugin.lvis.backgrounds that the compositions use.
@@ -29,8 +36,9 @@ class TinySDConfig:
         *_cycles: (steps, learning-rate factor) of each cycle of a stage. A cycle warms up linearly,
             holds, and falls linearly to zero over its last ``decay``.
         empty_caption: share of empty captions, for classifier-free guidance.
-        scenes: number of composed images of several objects, of `scene_size` and with `scene_objects`
-            [fewest, most] of them; their captions list the visible ones. ``{objects}`` is the list.
+        scenes: number of composed images of several objects, of `scene_size` and with
+            `scene_objects` [fewest, most] of them; their captions list the visible ones.
+            ``{objects}`` is the list.
         scene_share: of the U-Net's steps; such a step has `scene_batch` images.
     """
 
@@ -48,7 +56,10 @@ class TinySDConfig:
     scenes: int = 0
     scene_size: tuple[int, int] = (128, 128)
     scene_objects: tuple[int, int] = (1, 6)
-    scene_captions: tuple[tuple[str, float], ...] = (("{objects}", 0.5), ("a photo of {objects}", 0.5))
+    scene_captions: tuple[tuple[str, float], ...] = (
+        ("{objects}", 0.5),
+        ("a photo of {objects}", 0.5),
+    )
     scene_share: float = 0.5
     scene_batch: int = 8
     # tokenizer and text encoder
@@ -75,6 +86,35 @@ class TinySDConfig:
     ema: float = 0.999
     min_snr: float = 5.0
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in _FROM_ONE:
+            self._expect(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("seed", "scenes", "kl_weight"):
+            self._expect(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("rare_weight", "vae_lr", "unet_lr", "min_snr"):
+            self._expect(name, getattr(self, name) > 0, "more than 0")
+        for name in ("empty_caption", "scene_share", "decay", "ema"):
+            self._expect(name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
+        for name in ("vae_cycles", "decoder_cycles", "unet_cycles"):
+            sound = all(steps >= 0 and factor >= 0 for steps, factor in getattr(self, name))
+            self._expect(name, sound, "pairs of steps and factor, 0 or more")
+        for name in ("vae_channels", "unet_channels"):
+            channels = getattr(self, name)
+            self._expect(name, bool(channels) and min(channels) >= 1, "some numbers from 1")
+        for name in ("captions", "scene_captions"):
+            sound = all(share >= 0 for _, share in getattr(self, name))
+            self._expect(name, sound, "pairs of template and share, 0 or more")
+        sound = all(min(size) >= 1 and share >= 0 for size, share in self.regions)
+        self._expect("regions", sound, "pairs of (height, width) and share, 0 or more")
+        self._expect("scene_size", min(self.scene_size) >= 1, "(height, width) in pixels")
+        fewest, most = self.scene_objects
+        self._expect("scene_objects", 1 <= fewest <= most, "fewest and most, from 1")
+
+    def _expect(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise InputError(f"{name} is {shown(getattr(self, name))}; expected {expected}")
+
     def hash(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
@@ -84,9 +124,14 @@ def load_config(path: str | Path) -> TinySDConfig:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"config {path} is not a file")
-    scope: dict = {"__file__": str(path)}
-    exec(compile(path.read_text(), str(path), "exec"), scope)
+    scope: dict[str, Any] = {"__file__": str(path)}
+    try:
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), scope)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"config {path} does not run: {type(error).__name__}: {error}") from error
     config = scope.get("config")
     if not isinstance(config, TinySDConfig):
-        raise InputError(f"{path} must define config = TinySDConfig(...), got {config!r}")
+        raise InputError(f"{path} must define config = TinySDConfig(...), got {shown(config)}")
     return config

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mf_plugin.arrays import FloatArray, IntArray, Pixels
 from mf_plugin.lvis.backgrounds import BACKGROUNDS
 from mf_plugin.lvis.compose import compose_image, compose_single
 from mf_plugin.lvis.sprites import TRAIN_STYLES, load_sprites, preset_categories, table_categories
@@ -20,13 +21,16 @@ from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
 from mf_plugin.vocabulary import Category, Vocabulary
 from mf_plugin.words import count_phrase, join_phrases
 
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
 _AGAIN = 0.2  # share of a scene's objects that are of the same category as the one before
 
 
 class Drawn(NamedTuple):
     """A composition: the picture, and what it shows, as indices."""
 
-    image: np.ndarray  # uint8[H, W, 3]
+    image: Pixels  # uint8[H, W, 3]
     category: int
     background: int
     style: int
@@ -36,7 +40,7 @@ class Scene(NamedTuple):
     """A composition of several objects, and the indices of the categories that can be seen in it:
     one for each object, those of the category with the largest area first."""
 
-    image: np.ndarray  # uint8[H, W, 3]
+    image: Pixels  # uint8[H, W, 3]
     objects: tuple[int, ...]
 
 
@@ -50,8 +54,8 @@ class Corpus:
 
     categories: tuple[Category, ...]
     backgrounds: tuple[str, ...]
-    sprites: tuple[tuple[tuple[int, np.ndarray], ...], ...]
-    weights: np.ndarray
+    sprites: tuple[tuple[tuple[int, Pixels], ...], ...]
+    weights: FloatArray
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> Drawn:
         """One composition, H x W pixels."""
@@ -74,9 +78,7 @@ class Corpus:
                 chosen.append(chosen[-1])
             else:
                 chosen.append(int(rng.choice(len(self.categories), p=self.weights)))
-        sprites = [
-            (c, self.sprites[c][int(rng.integers(len(self.sprites[c])))][1]) for c in chosen
-        ]
+        sprites = [(c, self.sprites[c][int(rng.integers(len(self.sprites[c])))][1]) for c in chosen]
         composition = compose_image(rng, sprites, size)
         areas: Counter[int] = Counter()
         for instance in composition.instances:
@@ -121,7 +123,9 @@ def fill_caption(template: str, category: Category, background: str, style: str)
 class Captions:
     """Token ids of every caption, drawn by the shares of the templates."""
 
-    def __init__(self, tokenizer, categories: tuple[Category, ...], config: TinySDConfig):
+    def __init__(
+        self, tokenizer: CLIPTokenizer, categories: tuple[Category, ...], config: TinySDConfig
+    ) -> None:
         styles = config.styles or ("",) * len(TRAIN_STYLES)
         texts = [
             fill_caption(template, category, background, style)
@@ -142,8 +146,8 @@ class Captions:
         self.empty_share = config.empty_caption
 
     def draw(
-        self, rng: np.random.Generator, c: np.ndarray, background: np.ndarray, style: np.ndarray
-    ) -> np.ndarray:
+        self, rng: np.random.Generator, c: IntArray, background: IntArray, style: IntArray
+    ) -> IntArray:
         """Token ids int64[N, max_tokens] for images of categories c[N] on background[N] in
         style[N]."""
         template = rng.choice(len(self.shares), size=len(c), p=self.shares)
@@ -164,11 +168,11 @@ class SceneCaptions:
 
     def __init__(
         self,
-        tokenizer,
+        tokenizer: CLIPTokenizer,
         categories: tuple[Category, ...],
         scenes: Sequence[Sequence[int]],
         config: TinySDConfig,
-    ):
+    ) -> None:
         lists = [list_objects(objects, categories) for objects in scenes]
         texts = [
             template.format(objects=said) if said else ""
@@ -185,7 +189,7 @@ class SceneCaptions:
         self.shares = self.shares / self.shares.sum()
         self.empty_share = config.empty_caption
 
-    def draw(self, rng: np.random.Generator, chosen: np.ndarray) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, chosen: IntArray) -> IntArray:
         """Token ids int64[B, max_tokens] for the scenes of these numbers."""
         template = rng.choice(len(self.shares), size=len(chosen), p=self.shares)
         ids = self.ids[template, chosen]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mf_plugin.arrays import Float32Array
 from mf_plugin.extras import require
 from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
 from mf_plugin.mosaic.tiny_sd.data import list_objects, load_corpus
@@ -34,14 +35,16 @@ def measure_scenes(
     own = [f"a photo of {list_objects(s.objects, corpus.categories)}" for s in scenes]
     texts = {"own": own, "none": [""] * count, "another": own[1:] + own[:1]}
     scheduler = diffusers.DDPMScheduler.from_config(pipeline.scheduler.config)
-    errors: dict[str, list[np.ndarray]] = {kind: [] for kind in texts}
+    errors: dict[str, list[Float32Array]] = {kind: [] for kind in texts}
     for first in range(0, count, _BATCH):
         part = slice(first, first + _BATCH)
         images = torch.from_numpy(np.stack([s.image for s in scenes[part]]))
         images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
         noise_rng = torch.Generator().manual_seed(int(rng.integers(2**31)))
         with torch.no_grad():
-            clean = pipeline.vae.encode(images).latent_dist.mean * pipeline.vae.config.scaling_factor
+            clean = (
+                pipeline.vae.encode(images).latent_dist.mean * pipeline.vae.config.scaling_factor
+            )
             strata = (np.arange(len(clean)) + rng.random(len(clean))) / len(clean)
             times = torch.from_numpy((strata * scheduler.config.num_train_timesteps).astype(int))
             noise = torch.randn(clean.shape, generator=noise_rng)

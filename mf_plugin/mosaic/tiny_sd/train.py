@@ -6,15 +6,16 @@ a run that is stopped goes on from its checkpoint exactly. Checkpoints lie in th
 
 from __future__ import annotations
 
-import json
-import logging
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
+from mf_plugin.arrays import IntArray
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 from mf_plugin.mosaic.tiny_sd import components
@@ -27,12 +28,37 @@ from mf_plugin.mosaic.tiny_sd.data import (
     region_counts,
     tokenizer_corpus,
 )
+from mf_plugin.mosaic.tiny_sd.steps import run_steps, schedule, total_steps
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer
+    from transformers import CLIPTextModel, CLIPTokenizer
 
-CHECKPOINT_SECONDS = 300
 _VAE, _LATENTS, _UNET, _DECODER, _SCENES = range(5)
 _SHOWN = ("categories", "backgrounds", "styles")  # what stands beside the latents
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the stages share."""
+
+    torch: ModuleType
+    config: TinySDConfig
+    corpus: Corpus
+    vae: AutoencoderKL
+    work: Path
+    device: str
+
+
+class _Latents(TypedDict):
+    """Of the training set: for each region shape float16[N, 4, h, w] and, of each of _SHOWN, its
+    indices[N]."""
+
+    shapes: list[tuple[npt.NDArray[Any], ...]]
+    scaling_factor: float
 
 
 def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> Path:
@@ -48,22 +74,23 @@ def train(config: TinySDConfig, work: Path, out: Path, device: str = "cpu") -> P
     if config.start is not None:
         _load_start(Path(config.start), vae, text_encoder, unet)
 
-    _train_vae(torch, config, corpus, vae, work, device)
-    latents = _encode(torch, config, corpus, vae, work, device)
+    run = _Run(torch, config, corpus, vae, work, device)
+    _train_vae(run)
+    latents = _encode(run)
     if config.start is not None and not config.vae_cycles:  # the U-Net knows this scale
         latents["scaling_factor"] = float(vae.config.scaling_factor)
     captions = Captions(tokenizer, corpus.categories, config)
     scenes = None
     if config.scenes:
-        encoded, objects = _encode_scenes(torch, config, corpus, vae, work, device)
+        encoded, objects = _encode_scenes(run)
         scenes = encoded, SceneCaptions(tokenizer, corpus.categories, objects, config)
-    _train_unet(torch, config, latents, captions, scenes, text_encoder, unet, work, device)
-    _train_decoder(torch, config, corpus, vae, work, device)
+    _train_unet(run, latents, captions, scenes, text_encoder, unet)
+    _train_decoder(run)
     vae.register_to_config(scaling_factor=latents["scaling_factor"])
     return export(vae, text_encoder, tokenizer, unet, out)
 
 
-def _tokenizer(config: TinySDConfig, work: Path):
+def _tokenizer(config: TinySDConfig, work: Path) -> CLIPTokenizer:
     """Learnt once and kept: the embeddings belong to it, whatever becomes of the category table."""
     folder = work / "tokenizer"
     if config.start is not None:
@@ -77,7 +104,9 @@ def _tokenizer(config: TinySDConfig, work: Path):
     return require("transformers", "diffusion").CLIPTokenizer.from_pretrained(folder)
 
 
-def _load_start(folder: Path, vae, text_encoder, unet) -> None:
+def _load_start(
+    folder: Path, vae: AutoencoderKL, text_encoder: CLIPTextModel, unet: UNet2DConditionModel
+) -> None:
     """Copy the weights of a pipeline folder into the models."""
     torch, diffusers = require("torch", "diffusion"), require("diffusers", "diffusion")
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
@@ -86,7 +115,13 @@ def _load_start(folder: Path, vae, text_encoder, unet) -> None:
     vae.register_to_config(scaling_factor=pipeline.vae.config.scaling_factor)
 
 
-def export(vae, text_encoder, tokenizer, unet, out: Path) -> Path:
+def export(
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    unet: UNet2DConditionModel,
+    out: Path,
+) -> Path:
     """Write the StableDiffusionPipeline folder, weights in half precision.
 
     The text encoder, which is small, stays in single precision: transformers loads a model in the
@@ -107,66 +142,18 @@ def export(vae, text_encoder, tokenizer, unet, out: Path) -> Path:
     return out
 
 
-def _loop(torch, name: str, work: Path, steps: int, state: dict, step_fn: Callable) -> None:
-    """Run ``step_fn(step) -> loss`` up to ``steps``, with checkpoints of ``state``'s objects."""
-    path = work / f"{name}.pt"
-    start = 0
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        start = saved.pop("step")
-        for key, value in saved.items():
-            state[key].load_state_dict(value)
-
-    def save(step: int) -> None:
-        temporary = path.with_suffix(".tmp")
-        torch.save({"step": step, **{k: v.state_dict() for k, v in state.items()}}, temporary)
-        temporary.replace(path)
-
-    if start >= steps:
-        return
-    last, losses, began = time.time(), [], time.time()
-    with tqdm(total=steps, initial=start, desc=name, unit="step", mininterval=5) as bar:
-        for step in range(start, steps):
-            losses.append(step_fn(step))
-            bar.update()
-            if (step + 1) % 100 == 0:
-                row = {"step": step + 1, "loss": float(np.mean(losses))}
-                row["seconds"] = round(time.time() - began)
-                with open(work / f"{name}.jsonl", "a") as log:
-                    log.write(json.dumps(row) + "\n")
-                bar.set_postfix(loss=f"{row['loss']:.4f}")
-                losses = []
-            if time.time() - last > CHECKPOINT_SECONDS:
-                save(step + 1)
-                last = time.time()
-    save(steps)
-
-
-def _schedule(step: int, cycles: tuple[tuple[int, float], ...], config: TinySDConfig) -> float:
-    """Learning-rate factor of a step, counted over all cycles (see TinySDConfig)."""
-    for steps, factor in cycles:
-        if step < steps:
-            fall = (steps - step) / max(1.0, config.decay * steps)
-            return factor * min(1.0, (step + 1) / config.warmup, fall)
-        step -= steps
-    return 0.0
-
-
-def _total(cycles: tuple[tuple[int, float], ...]) -> int:
-    return sum(steps for steps, _ in cycles)
-
-
-def _compose_batch(torch, corpus: Corpus, rng, size, count: int, device: str):
-    """Images float32[N, 3, H, W] in [-1, 1], and {"categories", "backgrounds", "styles"}: indices[N].
-    """
-    drawn = [corpus.draw(rng, size) for _ in range(count)]
-    images = torch.from_numpy(np.stack([d.image for d in drawn])).to(device)
+def _compose_batch(
+    run: _Run, rng: np.random.Generator, size: tuple[int, int], count: int
+) -> tuple[Tensor, dict[str, IntArray]]:
+    """Images float32[N, 3, H, W] in [-1, 1], and of each of _SHOWN its indices[N]."""
+    drawn = [run.corpus.draw(rng, size) for _ in range(count)]
+    images = run.torch.from_numpy(np.stack([d.image for d in drawn])).to(run.device)
     images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
     shown = zip(_SHOWN, zip(*(d[1:] for d in drawn), strict=True), strict=True)
     return images, {what: np.array(indices) for what, indices in shown}
 
 
-def _reconstruction_loss(torch, decoded, images):
+def _reconstruction_loss(torch: ModuleType, decoded: Tensor, images: Tensor) -> Tensor:
     """L1 of the pixels, of means over 4 x 4 (colour), and of differences to neighbours (edges)."""
     error = decoded - images
     colour = torch.nn.functional.avg_pool2d(error, 4).abs().mean()
@@ -175,28 +162,30 @@ def _reconstruction_loss(torch, decoded, images):
     return error.abs().mean() + 2 * colour + 0.5 * (across + down)
 
 
-def _train_vae(torch, config, corpus, vae, work, device) -> None:
+def _train_vae(run: _Run) -> None:
+    torch, config, vae = run.torch, run.config, run.vae
     optimizer = torch.optim.AdamW(vae.parameters(), config.vae_lr, weight_decay=1e-4)
     vae.train()
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, _VAE, step))
-        images, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
-        generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
+        images, _ = _compose_batch(run, rng, (64, 64), config.vae_batch)
+        generator = torch.Generator(run.device).manual_seed(int(rng.integers(2**31)))
         posterior = vae.encode(images).latent_dist
         decoded = vae.decode(posterior.sample(generator)).sample
         reconstruction = _reconstruction_loss(torch, decoded, images)
         loss = reconstruction + config.kl_weight * posterior.kl().mean()
-        factor = _schedule(step, config.vae_cycles, config)
+        factor = schedule(step, config.vae_cycles, config)
         return _update(torch, optimizer, loss, factor, config.vae_lr)
 
     state = {"vae": vae, "optimizer": optimizer}
-    _loop(torch, "vae", work, _total(config.vae_cycles), state, step_fn)
+    run_steps(torch, "vae", run.work, total_steps(config.vae_cycles), state, step_fn)
     vae.requires_grad_(False).eval()
 
 
-def _train_decoder(torch, config, corpus, vae, work, device) -> None:
+def _train_decoder(run: _Run) -> None:
     """The decoder alone, on latents with a little noise, as a diffusion model hands them over."""
+    torch, config, vae = run.torch, run.config, run.vae
     parameters = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
     for parameter in parameters:
         parameter.requires_grad_(True)
@@ -204,34 +193,35 @@ def _train_decoder(torch, config, corpus, vae, work, device) -> None:
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, _DECODER, step))
-        images, _ = _compose_batch(torch, corpus, rng, (64, 64), config.vae_batch, device)
-        generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
+        images, _ = _compose_batch(run, rng, (64, 64), config.vae_batch)
+        generator = torch.Generator(run.device).manual_seed(int(rng.integers(2**31)))
         with torch.no_grad():
             mean = vae.encode(images).latent_dist.mean
-            noise = torch.randn(mean.shape, generator=generator, device=device)
+            noise = torch.randn(mean.shape, generator=generator, device=run.device)
             latents = mean + 0.05 * mean.std() * noise
         loss = _reconstruction_loss(torch, vae.decode(latents).sample, images)
-        factor = _schedule(step, config.decoder_cycles, config)
+        factor = schedule(step, config.decoder_cycles, config)
         return _update(torch, optimizer, loss, factor, config.vae_lr)
 
     state = {"vae": vae, "optimizer": optimizer}
-    _loop(torch, "decoder", work, _total(config.decoder_cycles), state, step_fn)
+    run_steps(torch, "decoder", run.work, total_steps(config.decoder_cycles), state, step_fn)
     vae.requires_grad_(False).eval()
 
 
-def _encode(torch, config, corpus, vae, work, device) -> dict:
+def _encode(run: _Run) -> _Latents:
     """Latents of the whole training set, computed once: a list of region shapes with arrays."""
-    path = work / "latents.npz"
+    torch, config, vae = run.torch, run.config, run.vae
+    path = run.work / "latents.npz"
     counts = region_counts(config)
     if not path.exists():
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, npt.NDArray[Any]] = {}
         with tqdm(total=sum(n for _, n in counts), desc="latents", unit="image") as bar:
             for b, (size, count) in enumerate(counts):
                 latents, shown = [], []
                 for first in range(0, count, 64):
                     rng = np.random.default_rng((config.seed, _LATENTS, b, first))
                     n = min(64, count - first)
-                    images, indices = _compose_batch(torch, corpus, rng, size, n, device)
+                    images, indices = _compose_batch(run, rng, size, n)
                     with torch.no_grad():
                         mean = vae.encode(images).latent_dist.mean
                     latents.append(mean.cpu().numpy().astype(np.float16))
@@ -240,30 +230,30 @@ def _encode(torch, config, corpus, vae, work, device) -> dict:
                 arrays[f"latents{b}"] = np.concatenate(latents)
                 for what in _SHOWN:
                     arrays[f"{what}{b}"] = np.concatenate([indices[what] for indices in shown])
-        temporary = work / "latents.tmp.npz"
-        np.savez(temporary, **arrays)
+        temporary = run.work / "latents.tmp.npz"
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # numpy: one name is a bool
         temporary.replace(path)
     with np.load(path) as saved:
         shapes = [
-            tuple(saved[f"{what}{b}"] for what in ("latents", *_SHOWN))
-            for b in range(len(counts))
+            tuple(saved[f"{what}{b}"] for what in ("latents", *_SHOWN)) for b in range(len(counts))
         ]
     deviation = np.sqrt(np.mean([s[0].astype(np.float32).var() for s in shapes]))
     return {"shapes": shapes, "scaling_factor": float(1.0 / deviation)}
 
 
-def _encode_scenes(torch, config, corpus, vae, work, device):
+def _encode_scenes(run: _Run) -> tuple[npt.NDArray[np.float16], list[list[int]]]:
     """Latents float16[N, 4, h, w] of the scenes, computed once, and the objects of each."""
-    path = work / "scenes.npz"
+    torch, config, vae = run.torch, run.config, run.vae
+    path = run.work / "scenes.npz"
     if not path.exists():
         latents, objects = [], []
         for first in tqdm(range(0, config.scenes, 32), "scenes", unit="batch"):
             rng = np.random.default_rng((config.seed, _SCENES, first))
             drawn = [
-                corpus.draw_scene(rng, config.scene_size, config.scene_objects)
+                run.corpus.draw_scene(rng, config.scene_size, config.scene_objects)
                 for _ in range(min(32, config.scenes - first))
             ]
-            images = torch.from_numpy(np.stack([scene.image for scene in drawn])).to(device)
+            images = torch.from_numpy(np.stack([scene.image for scene in drawn])).to(run.device)
             with torch.no_grad():
                 mean = vae.encode(images.permute(0, 3, 1, 2).float() / 127.5 - 1).latent_dist.mean
             latents.append(mean.cpu().numpy().astype(np.float16))
@@ -271,15 +261,23 @@ def _encode_scenes(torch, config, corpus, vae, work, device):
         rows = np.full((config.scenes, config.scene_objects[1]), -1, np.int16)
         for row, seen in zip(rows, objects, strict=True):
             row[: len(seen)] = seen
-        temporary = work / "scenes.tmp.npz"
+        temporary = run.work / "scenes.tmp.npz"
         np.savez(temporary, latents=np.concatenate(latents), objects=rows)
         temporary.replace(path)
     with np.load(path) as saved:
         return saved["latents"], [row[row >= 0].tolist() for row in saved["objects"]]
 
 
-def _train_unet(torch, config, latents, captions, scenes, text_encoder, unet, work, device) -> None:
-    """v-prediction with min-SNR weights (Hang et al. 2023); leaves the averaged weights in place."""
+def _train_unet(
+    run: _Run,
+    latents: _Latents,
+    captions: Captions,
+    scenes: tuple[npt.NDArray[np.float16], SceneCaptions] | None,
+    text_encoder: CLIPTextModel,
+    unet: UNet2DConditionModel,
+) -> None:
+    """v-prediction, min-SNR weights (Hang et al. 2023); leaves the averaged weights in place."""
+    torch, config, device = run.torch, run.config, run.device
     scheduler = components.build_scheduler()
     snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
     weights = (snr.clamp(max=config.min_snr) / (snr + 1)).to(device)
@@ -316,18 +314,25 @@ def _train_unet(torch, config, latents, captions, scenes, text_encoder, unet, wo
         hidden = text_encoder(torch.from_numpy(ids).to(device)).last_hidden_state
         predicted = unet(noisy, t, hidden).sample
         loss = ((predicted - target).square().mean((1, 2, 3)) * weights[t]).mean()
-        factor = _schedule(step, config.unet_cycles, config)
+        factor = schedule(step, config.unet_cycles, config)
         value = _update(torch, optimizer, loss, factor, config.unet_lr, model)
         average.update_parameters(model)
         return value
 
     state = {"model": model, "average": average, "optimizer": optimizer}
-    _loop(torch, "unet", work, _total(config.unet_cycles), state, step_fn)
+    run_steps(torch, "unet", run.work, total_steps(config.unet_cycles), state, step_fn)
     model.load_state_dict(average.module.state_dict())
     model.requires_grad_(False).eval()
 
 
-def _update(torch, optimizer, loss, factor: float, lr: float, model=None) -> float:
+def _update(
+    torch: ModuleType,
+    optimizer: Optimizer,
+    loss: Tensor,
+    factor: float,
+    lr: float,
+    model: Module | None = None,
+) -> float:
     for group in optimizer.param_groups:
         group["lr"] = factor * lr
     optimizer.zero_grad(set_to_none=True)

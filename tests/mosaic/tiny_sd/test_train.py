@@ -15,7 +15,7 @@ from mf_plugin.mosaic.tiny_sd.config import TinySDConfig, load_config
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
-from mf_plugin.mosaic.tiny_sd import components, data, train  # noqa: E402
+from mf_plugin.mosaic.tiny_sd import components, data, steps, train  # noqa: E402
 from mf_plugin.mosaic.tiny_sd.scene_loss import measure_scenes  # noqa: E402
 
 DEMO = Path(__file__).parents[3] / "configs/tiny_sd/demo.py"
@@ -83,7 +83,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained, config, tmp_pat
             raise Stop
         return real_update(*args, **kwargs)
 
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1)  # after every step
+    monkeypatch.setattr(steps, "CHECKPOINT_SECONDS", -1)  # after every step
     monkeypatch.setattr(train, "_update", stop_at_seventh)
     with pytest.raises(Stop):
         train.train(config, tmp_path / "work", tmp_path / "pipeline")
@@ -106,7 +106,11 @@ def test_latents_have_unit_variance_and_every_region_shape(config, trained):
 def test_tokenizer_keeps_template_words_whole_and_cuts_many_names(config):
     tokenizer = components.train_tokenizer(data.tokenizer_corpus(config), config)
     assert tokenizer.tokenize("a photo of a single") == [
-        "a</w>", "photo</w>", "of</w>", "a</w>", "single</w>",
+        "a</w>",
+        "photo</w>",
+        "of</w>",
+        "a</w>",
+        "single</w>",
     ]
     names = [c.clean_name for c in data.load_corpus(config).categories]
     cut = [name for name in names if len(tokenizer.tokenize(name)) > 1]
@@ -126,9 +130,11 @@ def test_captions_follow_their_shares(config):
 
 def test_captions_name_the_style_of_the_picture(config):
     config = dataclasses.replace(
-        config, captions=(("{name}, {style}", 1.0),), styles=("glossy", "flat", "soft", "bold", "paper"),
+        config,
+        captions=(("{name}, {style}", 1.0),),
+        styles=("glossy", "flat", "soft", "bold", "paper"),
         empty_caption=0.0,
-    )  # fmt: skip
+    )
     tokenizer = components.train_tokenizer(data.tokenizer_corpus(config), config)
     corpus = data.load_corpus(config)
     captions = data.Captions(tokenizer, corpus.categories, config)
@@ -231,7 +237,7 @@ def test_a_config_file_without_config_is_named(tmp_path):
 def test_schedule_warms_up_holds_and_falls_in_every_cycle(config):
     config = dataclasses.replace(config, warmup=2, decay=0.5)
     cycles = ((4, 1.0), (2, 0.5))
-    factors = [train._schedule(step, cycles, config) for step in range(7)]
+    factors = [steps.schedule(step, cycles, config) for step in range(7)]
     assert factors == [0.5, 1.0, 1.0, 0.5, 0.25, 0.5, 0.0]
 
 
