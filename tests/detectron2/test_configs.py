@@ -134,8 +134,8 @@ def test_detectron2_reads_it_as_we_do(path):
 
     cfg, ours = read_yaml_config(str(path)), read(path)
     assert tuple(cfg.DATASETS.TRAIN) == names_of(ours["DATASETS.TRAIN"])
-    assert cfg.SOLVER.BASE_LR == ours["SOLVER.BASE_LR"]
-    assert cfg.MODEL.BACKBONE.NAME == ours["MODEL.BACKBONE.NAME"]
+    assert ours["SOLVER.BASE_LR"] == cfg.SOLVER.BASE_LR
+    assert ours["MODEL.BACKBONE.NAME"] == cfg.MODEL.BACKBONE.NAME
 
 
 @pytest.mark.heavy

@@ -85,8 +85,9 @@ def test_numbers_are_those_of_the_file_and_of_detectron2s_evaluator(real, tmp_pa
 
 def test_mmdets_metric_gives_the_same_numbers(real, tmp_path):
     pytest.importorskip("mmdet", reason="MMDetection is not installed")
-    import mf_plugin.mmdet  # noqa: F401  registers
     from mmdet.registry import METRICS as REGISTRY
+
+    import mf_plugin.mmdet  # noqa: F401  registers
 
     given = predictions(real, noise=2.0)
     ours = measure(RareAPEvaluator("tiny"), given)
@@ -108,7 +109,7 @@ def test_mmdets_metric_gives_the_same_numbers(real, tmp_path):
         for name in METRICS:
             expected = ours[task][name]
             value = theirs[f"lvis/{task}_{name}"]
-            assert value == expected or math.isnan(value) and math.isnan(expected), name
+            assert value == expected or (math.isnan(value) and math.isnan(expected)), name
 
 
 def test_boxes_alone(real, tmp_path):

@@ -79,7 +79,7 @@ def test_lvis_v1_records_are_those_of_detectron2s_own_loader(lvis_json, tmp_path
     theirs = load_lvis_json(str(tmp_path / "a.json"), f"{tmp_path}/")
     ours = lvis_records(data, tmp_path, {i: i - 1 for i in range(1, 1204)})
     assert ours == theirs
-    assert BoxMode.XYWH_ABS == ours[0]["annotations"][0]["bbox_mode"]
+    assert ours[0]["annotations"][0]["bbox_mode"] == BoxMode.XYWH_ABS
 
 
 def test_table_of_the_labels(lvis_json):

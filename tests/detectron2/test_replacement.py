@@ -56,8 +56,9 @@ def test_real_images_give_way_to_their_own_versions(records):
 )
 def test_draws_are_those_of_the_mmdet_adapter(records, policy, ratio):
     pytest.importorskip("mmdet", reason="MMDetection is not installed")
-    from mf_plugin.mmdet.samplers import RepeatFactorSampler
     from mmengine.dataset import BaseDataset
+
+    from mf_plugin.mmdet.samplers import RepeatFactorSampler
 
     class Images(BaseDataset):
         def __init__(self, part, root=None):

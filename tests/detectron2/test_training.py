@@ -210,7 +210,7 @@ def test_options_reach_the_config(tiny_config, tmp_path):
         str(tiny_config()), work_dir=str(tmp_path), seed=5, opts=("SOLVER.STEPS", "(1, 2)")
     )
     cfg = build_config(options)
-    assert (cfg.SEED, cfg.OUTPUT_DIR, cfg.SOLVER.STEPS) == (5, str(tmp_path), (1, 2))
+    assert (5, str(tmp_path), (1, 2)) == (cfg.SEED, cfg.OUTPUT_DIR, cfg.SOLVER.STEPS)
     assert cfg.is_frozen()
 
 

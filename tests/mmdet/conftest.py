@@ -81,8 +81,9 @@ def write_lvis(
 @pytest.fixture(autouse=True)
 def default_scope() -> None:
     """Names in configs mean mmdet's, as ``default_scope = "mmdet"`` says in each config."""
-    import mf_plugin.mmdet  # noqa: F401
     from mmengine.registry import init_default_scope
+
+    import mf_plugin.mmdet  # noqa: F401
 
     init_default_scope("mmdet")
 

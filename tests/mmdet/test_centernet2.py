@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from mf_plugin.mmdet import LVISJsonDataset
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mf_plugin.evaluation.rare import evaluate_lvis
+from mf_plugin.mmdet import LVISJsonDataset
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs/mmdet/centernet2_r18_fpn_minilvis-demo.py"

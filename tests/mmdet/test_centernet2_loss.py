@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from mf_plugin.mmdet.centernet2_loss import HeatmapFocalLoss
 from mmdet.registry import MODELS
+
+from mf_plugin.mmdet.centernet2_loss import HeatmapFocalLoss
 
 LOGITS = torch.tensor([0.0, 0.0, math.log(9)])  # probabilities 0.5, 0.5, 0.9
 HEATMAP = torch.tensor([1.0, 0.5, 0.0])

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from mf_plugin.mmdet.centernet2_roi import combine_scores
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -14,6 +13,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet.centernet2_roi import combine_scores
 
 STDS = ([0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1], [0.025, 0.025, 0.05, 0.05])
 META = dict(img_shape=(64, 64), ori_shape=(32, 32), scale_factor=(2.0, 2.0))

@@ -7,13 +7,13 @@ import math
 
 import pytest
 import torch
-from mf_plugin.mmdet.centernet2_rpn import RANGES, STRIDES, CenterNetRPNHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet.centernet2_rpn import RANGES, STRIDES, CenterNetRPNHead
 
 SIZES = ((8, 8), (4, 4))  # of a 64 x 64 image at strides 8 and 16
 PROPOSALS = ConfigDict(nms_pre=10, max_per_img=5, nms=dict(type="nms", iou_threshold=0.9))

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from mf_plugin.mmdet.centernet2_targets import assign_targets, make_grid
 
 BOTH = [(0, 1e8)]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mf_plugin.mmdet import without_synthetic
 from mmdet.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -18,6 +17,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import InstanceData
 
 from mf_plugin.generation.config import load_generation_config
+from mf_plugin.mmdet import without_synthetic
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs/mmdet"

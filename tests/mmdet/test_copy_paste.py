@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mf_plugin.mmdet import with_synthetic, without_synthetic
 from mmdet.registry import DATA_SAMPLERS, DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from mf_plugin.mmdet import with_synthetic, without_synthetic
 from mf_plugin.mmdet.image_categories import image_categories, synthetic_flags
 from mf_plugin.mmdet.training import TrainingOptions, build_config
 

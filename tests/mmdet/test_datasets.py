@@ -6,10 +6,10 @@ import random
 import numpy as np
 import pytest
 import torch
-from mf_plugin.mmdet import LVISJsonDataset, SyntheticLVISDataset
 
 from mf_plugin.data.categories import Label
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet import LVISJsonDataset, SyntheticLVISDataset
 
 
 def load(folder, **kwargs):

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mf_plugin.mmdet import LVISConcatDataset, LVISJsonDataset, SyntheticLVISDataset
-from mf_plugin.mmdet.federated import FederatedLoss, sample_categories
-from mf_plugin.mmdet.federated_counts import count_images, read_image_counts
 from mmdet.registry import HOOKS, MODELS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet import LVISConcatDataset, LVISJsonDataset, SyntheticLVISDataset
+from mf_plugin.mmdet.federated import FederatedLoss, sample_categories
+from mf_plugin.mmdet.federated_counts import count_images, read_image_counts
 
 
 def cross_entropy(logit, target):

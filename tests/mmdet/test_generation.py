@@ -12,9 +12,10 @@ import pytest
 
 pytest.importorskip("diffusers", reason="diffusers is not installed")
 
-from mf_plugin.mmdet import with_synthetic
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+
+from mf_plugin.mmdet import with_synthetic
 
 ROOT = Path(__file__).parents[2]
 

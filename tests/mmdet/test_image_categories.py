@@ -3,12 +3,12 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from mf_plugin.mmdet import LVISConcatDataset, LVISJsonDataset, SyntheticLVISDataset
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet import LVISConcatDataset, LVISJsonDataset, SyntheticLVISDataset
 from mf_plugin.mmdet import image_categories as module
 from mf_plugin.mmdet.image_categories import build_keeping, image_categories, synthetic_flags
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from mf_plugin.mmdet import LVISJsonDataset
 from mmdet.datasets import BaseDetDataset, CocoDataset
 
 from mf_plugin.data.categories import Label
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet import LVISJsonDataset
 from mf_plugin.mmdet.labels import describe, json_labels, labels_of
 
 

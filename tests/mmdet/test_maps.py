@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mf_plugin.mmdet import with_synthetic, without_synthetic
 from mmdet.datasets import BaseSegDataset, CocoPanopticDataset
 from mmdet.registry import DATASETS
 from mmengine.config import Config
@@ -16,6 +15,7 @@ from PIL import Image
 
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.panoptic import pixels_of_ids
+from mf_plugin.mmdet import with_synthetic, without_synthetic
 from mf_plugin.mmdet.image_sources import image_sources
 from mf_plugin.mmdet.training import TrainingOptions, train
 

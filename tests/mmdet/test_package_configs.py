@@ -16,7 +16,6 @@ import mmdet
 import numpy as np
 import pytest
 import torch
-from mf_plugin.mmdet import with_synthetic
 from mmdet.datasets import CityscapesDataset, CocoDataset, LVISV1Dataset
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
@@ -24,6 +23,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet import with_synthetic
 from mf_plugin.mmdet.registered import leaves
 
 PACKAGE = Path(mmdet.__file__).parent / ".mim/configs"

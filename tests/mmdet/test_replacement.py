@@ -7,6 +7,12 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from mmdet.registry import DATA_SAMPLERS, DATASETS
+from mmengine.config import Config
+from mmengine.dataset import RepeatDataset
+
+from mf_plugin.data.draws import plan_draws
+from mf_plugin.errors import InputError
 from mf_plugin.mmdet import (
     LVISConcatDataset,
     LVISJsonDataset,
@@ -15,12 +21,6 @@ from mf_plugin.mmdet import (
     with_synthetic,
     without_synthetic,
 )
-from mmdet.registry import DATA_SAMPLERS, DATASETS
-from mmengine.config import Config
-from mmengine.dataset import RepeatDataset
-
-from mf_plugin.data.draws import plan_draws
-from mf_plugin.errors import InputError
 from mf_plugin.mmdet.image_categories import image_categories
 from mf_plugin.mmdet.image_sources import image_sources, synthetic_folders
 from mf_plugin.mmdet.training import TrainingOptions, build_config

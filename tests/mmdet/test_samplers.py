@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mf_plugin.mmdet import LVISConcatDataset, RepeatFactorSampler
 
 from mf_plugin.data.sampling import epoch_indices, repeat_factors
 from mf_plugin.errors import InputError
-from mf_plugin.mmdet import samplers
+from mf_plugin.mmdet import LVISConcatDataset, RepeatFactorSampler, samplers
 
 
 class Images:

@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-from mf_plugin.mmdet import with_synthetic, without_synthetic
 from mmdet.datasets import CocoDataset, LVISV1Dataset
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet import with_synthetic, without_synthetic
 
 CONFIGS = Path(__file__).parents[2] / "configs/mmdet"
 PIPELINE = [dict(type="LoadImageFromFile")]

@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from mf_plugin.mmdet import LVISConcatDataset, LVISJsonDataset
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
 
 from mf_plugin.errors import InputError
+from mf_plugin.mmdet import LVISConcatDataset, LVISJsonDataset
 
 PIPELINE = [dict(type="LoadImageFromFile")]
 
