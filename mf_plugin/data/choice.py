@@ -52,9 +52,7 @@ def choose_synthetic(options: SyntheticOptions) -> SyntheticChoice:
     given = options.synthetic or ()
     folders = (given,) if isinstance(given, str) else tuple(given)
     policy, ratio = options.policy, options.synthetic_ratio
-    if options.no_synthetic and (
-        folders or policy or ratio is not None or options.synthetic_only
-    ):
+    if options.no_synthetic and (folders or policy or ratio is not None or options.synthetic_only):
         raise InputError(
             "--no-synthetic excludes --synthetic, --synthetic-only, --policy and --synthetic-ratio"
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mf_plugin.arrays import FloatArray, IntArray
 from mf_plugin.data.image_categories import ImageCategories
 from mf_plugin.data.replacement import Replacement, make_replacement
 from mf_plugin.data.sampling import endless_draws, repeat_factors
@@ -30,8 +31,8 @@ class Draws:
         text: what an epoch holds, for the log.
     """
 
-    factors: np.ndarray
-    seen: np.ndarray
+    factors: FloatArray
+    seen: FloatArray
     replacement: Replacement | None
     text: str
 
@@ -44,7 +45,7 @@ class Draws:
 
 def plan_draws(
     table: ImageCategories,
-    folders: np.ndarray,
+    folders: IntArray,
     threshold: float,
     policy: str = "joint",
     ratio: float | Sequence[float] | None = None,

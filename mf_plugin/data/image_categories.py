@@ -14,6 +14,7 @@ from itertools import chain
 
 import numpy as np
 
+from mf_plugin.arrays import AnyInts, IntArray, Mask
 from mf_plugin.errors import InputError
 
 
@@ -28,9 +29,9 @@ class ImageCategories:
         num_images: N; images without annotations are in no pair.
     """
 
-    image_index: np.ndarray
-    category: np.ndarray
-    instances: np.ndarray
+    image_index: IntArray
+    category: IntArray
+    instances: IntArray
     num_images: int
 
     def __len__(self) -> int:
@@ -38,7 +39,7 @@ class ImageCategories:
 
     @classmethod
     def from_instances(
-        cls, image_index: np.ndarray, category: np.ndarray, num_images: int
+        cls, image_index: AnyInts, category: AnyInts, num_images: int
     ) -> ImageCategories:
         """From one row an instance, in any order.
 
@@ -50,18 +51,17 @@ class ImageCategories:
         Raises:
             InputError: an index is none of the N images.
         """
-        image_index = np.asarray(image_index, dtype=np.int64)
-        category = np.asarray(category, dtype=np.int64)
-        if len(image_index) == 0:
-            return cls(image_index, category, np.zeros(0, np.int64), num_images)
-        if image_index.min() < 0 or image_index.max() >= num_images:
+        index = np.asarray(image_index, dtype=np.int64)
+        ids = np.asarray(category, dtype=np.int64)
+        if len(index) == 0:
+            return cls(index, ids, np.zeros(0, np.int64), num_images)
+        if index.min() < 0 or index.max() >= num_images:
             raise InputError(
-                f"image indices {image_index.min()} to {image_index.max()}: expected 0 to "
-                f"{num_images - 1}"
+                f"image indices {index.min()} to {index.max()}: expected 0 to {num_images - 1}"
             )
-        low = category.min()
-        width = category.max() - low + 1
-        pairs, instances = np.unique(image_index * width + (category - low), return_counts=True)
+        low = ids.min()
+        width = ids.max() - low + 1
+        pairs, instances = np.unique(index * width + (ids - low), return_counts=True)
         return cls(pairs // width, pairs % width + low, instances.astype(np.int64), num_images)
 
     @classmethod
@@ -79,35 +79,35 @@ class ImageCategories:
             return cls.from_lists([])
         first = np.cumsum([0, *(table.num_images for table in tables)])
         return cls(
-            np.concatenate([t.image_index + offset for t, offset in zip(tables, first)]),
+            np.concatenate([t.image_index + k for t, k in zip(tables, first[:-1], strict=True)]),
             np.concatenate([t.category for t in tables]),
             np.concatenate([t.instances for t in tables]),
             int(first[-1]),
         )
 
-    def take(self, images: np.ndarray) -> ImageCategories:
+    def take(self, images: AnyInts | Mask) -> ImageCategories:
         """The table of these images, in this order; one may come more than once.
 
         Args:
             images: int[K] indices, or bool[N] flags.
         """
-        images = np.asarray(images)
-        if images.dtype == bool:
-            images = np.flatnonzero(images)
+        chosen = np.asarray(images)
+        if chosen.dtype == bool:
+            chosen = np.flatnonzero(chosen)
         bounds = np.searchsorted(self.image_index, np.arange(self.num_images + 1))
-        lengths = (bounds[1:] - bounds[:-1])[images]
+        lengths = (bounds[1:] - bounds[:-1])[chosen]
         ends = np.cumsum(lengths)
         # Row k of image i's stretch is its first row + k.
-        shift = np.repeat(bounds[images] - (ends - lengths), lengths)
+        shift = np.repeat(bounds[chosen] - (ends - lengths), lengths)
         rows = np.arange(lengths.sum()) + shift
         return ImageCategories(
-            np.repeat(np.arange(len(images)), lengths),
+            np.repeat(np.arange(len(chosen)), lengths),
             self.category[rows],
             self.instances[rows],
-            len(images),
+            len(chosen),
         )
 
-    def image_counts(self, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def image_counts(self, among: Mask | None = None) -> tuple[IntArray, IntArray]:
         """How many images contain each category.
 
         Args:

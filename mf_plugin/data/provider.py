@@ -83,9 +83,7 @@ class SyntheticDataset:
         """The folder that the paths in ``coco_url`` start from."""
         return self.root
 
-    def ensure(
-        self, device: str = "cpu", *, generate: Callable[..., Any] | None = None
-    ) -> Path:
+    def ensure(self, device: str = "cpu", *, generate: Callable[..., Any] | None = None) -> Path:
         """Make sure that the dataset is there, complete and from this config; return its root.
 
         Any number of processes may call it at once: one generates.
@@ -120,7 +118,9 @@ class SyntheticDataset:
             if self._is_complete():
                 return
             if generate is None:
-                from mf_plugin.generation.run import generate
+                from mf_plugin.generation import run
+
+                generate = run.generate
             logger.info("generating the synthetic dataset %s", self.root)
             generate(config, self.root, device=device)
         if not self._is_complete():
@@ -207,7 +207,7 @@ def categories_per_image(
         raise InputError(f"image id {error} is not one of the {len(known)} images") from None
 
 
-def _acquired(lock: FileLock, waiting: str) -> AbstractContextManager:
+def _acquired(lock: FileLock, waiting: str) -> AbstractContextManager[Any]:
     """The lock, held; says so if that takes waiting for somebody else."""
     try:
         return lock.acquire(timeout=0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mf_plugin.arrays import FloatArray, IntArray, Mask
 from mf_plugin.errors import InputError
 
 
@@ -29,17 +30,16 @@ class Pool:
     """
 
     probability: float
-    first: np.ndarray
-    count: np.ndarray
-    versions: np.ndarray
-    free: np.ndarray
+    first: IntArray
+    count: IntArray
+    versions: IntArray
+    free: IntArray
 
-    def choices(self, images: np.ndarray) -> np.ndarray:
+    def choices(self, images: IntArray) -> IntArray:
         """int64[M]: how many synthetic images may stand for each of M real ones."""
-        choices: np.ndarray = self.count[images] + len(self.free)
-        return choices
+        return self.count[images] + len(self.free)
 
-    def pick(self, images: np.ndarray, which: np.ndarray) -> np.ndarray:
+    def pick(self, images: IntArray, which: IntArray) -> IntArray:
         """int64[M]: number ``which`` (0 to choices - 1) of those of each image."""
         picked = np.empty(len(images), dtype=np.int64)
         count = self.count[images]
@@ -59,9 +59,9 @@ class Replacement:
     """
 
     pools: tuple[Pool, ...]
-    synthetic: np.ndarray
+    synthetic: Mask
 
-    def replace(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def replace(self, indices: IntArray, rng: np.random.Generator) -> IntArray:
         """The draws of an epoch, some of the real images replaced.
 
         A draw takes pool k with its probability p_k, and none with what is left of 1. A real image
@@ -87,7 +87,7 @@ class Replacement:
             below += pool.probability
         return result
 
-    def expected(self, factors: np.ndarray) -> np.ndarray:
+    def expected(self, factors: FloatArray) -> FloatArray:
         """float64[N]: how often each image is seen in an epoch where ``factors`` are drawn."""
         seen = np.array(factors, dtype=np.float64)
         real = np.flatnonzero(~self.synthetic)
@@ -107,7 +107,7 @@ class Replacement:
 def make_replacement(
     image_ids: Sequence[Hashable],
     source_ids: Sequence[Hashable | None],
-    folders: np.ndarray,
+    folders: IntArray,
     probability: float | Sequence[float],
 ) -> Replacement:
     """Match synthetic images to the real ones that they were made of.
@@ -147,7 +147,8 @@ def make_replacement(
         )
     together = [synthetic] if len(probabilities) == 1 else [folders == k for k in present]
     pools = tuple(
-        _pool(p, members, sources, free, alike) for p, members in zip(probabilities, together)
+        _pool(p, members, sources, free, alike)
+        for p, members in zip(probabilities, together, strict=True)
     )
     return Replacement(pools, synthetic)
 
@@ -159,10 +160,10 @@ def as_numbers(given: float | Sequence[float]) -> tuple[float, ...]:
 
 def _pool(
     probability: float,
-    members: np.ndarray,
-    sources: np.ndarray,
-    free: np.ndarray,
-    alike: np.ndarray,
+    members: Mask,
+    sources: IntArray,
+    free: Mask,
+    alike: IntArray,
 ) -> Pool:
     """The pool of some synthetic images.
 

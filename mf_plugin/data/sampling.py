@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mf_plugin.arrays import FloatArray, IntArray, Mask
 from mf_plugin.data.image_categories import ImageCategories, as_image_categories
 from mf_plugin.data.replacement import Replacement, as_numbers
 from mf_plugin.errors import InputError
@@ -27,7 +28,7 @@ POLICIES = ("joint", "real", "ratio", "replace", "synthetic")
 
 def category_frequencies(
     categories_per_image: ImageCategories | Sequence[Sequence[int]],
-    among: np.ndarray | None = None,
+    among: Mask | None = None,
 ) -> dict[int, float]:
     """f(c): the fraction of the images that contain category c.
 
@@ -41,17 +42,18 @@ def category_frequencies(
     table = as_image_categories(categories_per_image)
     among = _as_flags("among", among, len(table), default=True)
     ids, counts = table.image_counts(among)
-    return dict(zip(ids.tolist(), (counts / max(1, among.sum())).tolist()))
+    fractions = counts / max(1, among.sum())
+    return dict(zip(ids.tolist(), fractions.tolist(), strict=True))
 
 
 def repeat_factors(
     categories_per_image: ImageCategories | Sequence[Sequence[int]],
     threshold: float,
     policy: str = "joint",
-    synthetic: np.ndarray | Sequence[bool] | None = None,
+    synthetic: Mask | Sequence[bool] | None = None,
     ratio: float | Sequence[float] | None = None,
-    folders: np.ndarray | None = None,
-) -> np.ndarray:
+    folders: IntArray | None = None,
+) -> FloatArray:
     """r(I), the expected number of times that each image is seen in an epoch.
 
     Policies:
@@ -112,7 +114,7 @@ def repeat_factors(
     if policy == "ratio" and ratio is not None:
         real_sum = factors[~synthetic].sum()
         ratios, members = _shares(ratio, synthetic, folders)
-        for share, these in zip(ratios, members):
+        for share, these in zip(ratios, members, strict=True):
             factors[these] = share * real_sum / ((1.0 - sum(ratios)) * these.sum())
 
     # 5. What is not drawn.
@@ -123,9 +125,7 @@ def repeat_factors(
     return factors
 
 
-def epoch_indices(
-    factors: np.ndarray, rng: np.random.Generator, shuffle: bool = True
-) -> np.ndarray:
+def epoch_indices(factors: FloatArray, rng: np.random.Generator, shuffle: bool = True) -> IntArray:
     """The images of one epoch: image i is drawn floor(r(i)) times, and once more with the
     probability of the fraction.
 
@@ -159,7 +159,7 @@ def epoch_indices(
 
 
 def endless_draws(
-    factors: np.ndarray,
+    factors: FloatArray,
     seed: int,
     rank: int = 0,
     world_size: int = 1,
@@ -196,7 +196,7 @@ def endless_draws(
 
 
 def _endless_draws(
-    factors: np.ndarray, seed: int, position: int, step: int, replacement: Replacement | None
+    factors: FloatArray, seed: int, position: int, step: int, replacement: Replacement | None
 ) -> Iterator[int]:
     for epoch in itertools.count():
         rng = np.random.default_rng((seed, epoch))
@@ -211,7 +211,7 @@ def _endless_draws(
 def _check_arguments(
     threshold: float,
     policy: str,
-    synthetic: np.ndarray,
+    synthetic: Mask,
     ratio: float | Sequence[float] | None,
 ) -> None:
     if policy not in POLICIES:
@@ -236,8 +236,8 @@ def _check_arguments(
 
 
 def _shares(
-    ratio: float | Sequence[float], synthetic: np.ndarray, folders: np.ndarray | None
-) -> tuple[tuple[float, ...], list[np.ndarray]]:
+    ratio: float | Sequence[float], synthetic: Mask, folders: IntArray | None
+) -> tuple[tuple[float, ...], list[Mask]]:
     """The ratios, and bool[N] of the images that each is for."""
     ratios = as_numbers(ratio)
     for share in ratios:
@@ -260,9 +260,7 @@ def _shares(
     return ratios, [synthetic & (numbers == k) for k in present]
 
 
-def _as_flags(
-    name: str, flags: np.ndarray | Sequence[bool] | None, n: int, *, default: bool
-) -> np.ndarray:
+def _as_flags(name: str, flags: Mask | Sequence[bool] | None, n: int, *, default: bool) -> Mask:
     """bool[N]; checked, since an array of indices in its place would pass silently."""
     if flags is None:
         return np.full(n, default)

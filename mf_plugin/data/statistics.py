@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mf_plugin.arrays import FloatArray, Mask
 from mf_plugin.data.image_categories import ImageCategories
 from mf_plugin.errors import InputError
 
@@ -60,7 +61,7 @@ class GroupStatistics:
 
 
 def epoch_statistics(
-    table: ImageCategories, factors: np.ndarray, synthetic: np.ndarray
+    table: ImageCategories, factors: FloatArray, synthetic: Mask
 ) -> tuple[GroupStatistics, ...]:
     """The groups that have a category, from rare to frequent, and their sum.
 
@@ -83,7 +84,7 @@ def epoch_statistics(
     limits = np.array(list(GROUP_LIMITS.values()))
     group_of = np.searchsorted(limits, real_images)
 
-    def describe(group: str, chosen: np.ndarray) -> GroupStatistics:
+    def describe(group: str, chosen: Mask) -> GroupStatistics:
         rows = chosen[which]
         real, made = rows & ~from_synthetic, rows & from_synthetic
         expected = table.instances * np.asarray(factors)[table.image_index]
@@ -117,11 +118,11 @@ def format_statistics(statistics: tuple[GroupStatistics, ...]) -> str:
         )
         for entry in statistics
     ]
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
     return "\n".join(
         "  ".join(
             text.rjust(width) if k else text.ljust(width)
-            for k, (text, width) in enumerate(zip(row, widths))
+            for k, (text, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in (COLUMNS, *rows)
     )
@@ -129,8 +130,8 @@ def format_statistics(statistics: tuple[GroupStatistics, ...]) -> str:
 
 def describe_epoch(
     table: ImageCategories,
-    factors: np.ndarray,
-    synthetic: np.ndarray,
+    factors: FloatArray,
+    synthetic: Mask,
     policy: str,
     threshold: float,
 ) -> str:
