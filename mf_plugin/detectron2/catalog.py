@@ -197,7 +197,7 @@ def labels_of(name: str) -> tuple[Label, ...]:
     classes = _metadata_when_loaded(name).get("thing_classes")
     if classes is None:
         return labels_by_id(_read_categories(name))
-    names = [(str(c),) for c in classes]
+    names: list[tuple[str, ...]] = [(str(c),) for c in classes]
     if list(classes) == get_lvis_instances_meta(LVIS_V1)["thing_classes"]:
         names = [label.names for label in _lvis_v1_labels()]
     metadata = MetadataCatalog.get(name)
@@ -207,8 +207,8 @@ def labels_of(name: str) -> tuple[Label, ...]:
     return tuple(Label(known, ids.get(label)) for label, known in enumerate(names))
 
 
-def category_ids(name: str) -> dict[int, int]:
-    """label -> category id in the json of a registered dataset."""
+def category_ids(name: str) -> dict[int, int | None]:
+    """label -> category id in the json of a registered dataset; None where it names no ids."""
     ids = MetadataCatalog.get(name).get("thing_dataset_id_to_contiguous_id")
     if ids:
         return {label: category_id for category_id, label in ids.items()}
@@ -243,9 +243,7 @@ def _match_planned(config: Any, labels: tuple[Label, ...]) -> dict[int, int]:
     if isinstance(config, (str, Path)):
         config = load_generation_config(config)
     plan = config.make_plan()
-    return match_categories(
-        plan.vocabulary.to_lvis(), labels, plan.possible_categories(), where
-    )
+    return match_categories(plan.vocabulary.to_lvis(), labels, plan.possible_categories(), where)
 
 
 def _own_classes(json_file: str) -> tuple[tuple[Label, ...], dict[str, Any]]:

@@ -75,13 +75,13 @@ def check_datasets(cfg: Any) -> None:
                 "own code registers"
             )
         json_file = MetadataCatalog.get(name).get("json_file")
-        if registered_folder(name) is None and json_file and "://" not in json_file:
-            if not Path(json_file).is_file():
-                where = os.environ.get("DETECTRON2_DATASETS", "datasets")
-                raise InputError(
-                    f"annotations of {name} are missing: {json_file}; Detectron2 looks below "
-                    f"DETECTRON2_DATASETS, which is {where!r}"
-                )
+        local = registered_folder(name) is None and json_file and "://" not in json_file
+        if local and not Path(json_file).is_file():
+            where = os.environ.get("DETECTRON2_DATASETS", "datasets")
+            raise InputError(
+                f"annotations of {name} are missing: {json_file}; Detectron2 looks below "
+                f"DETECTRON2_DATASETS, which is {where!r}"
+            )
     for name in test:
         if registered_folder(name) is not None and not is_synthetic(name):
             DatasetCatalog.get(name)
@@ -96,7 +96,7 @@ def dataset_names(cfg: Any) -> tuple[list[str], list[str]]:
 
 
 def _lazy_names(loader: Any) -> list[str]:
-    dataset = loader.get("dataset") if OmegaConf.is_dict(loader) else None
+    dataset: Any = loader.get("dataset") if OmegaConf.is_dict(loader) else None
     if not OmegaConf.is_dict(dataset):
         return []
     names: str | Iterable[str] = dataset.get("names") or []

@@ -1,5 +1,7 @@
 """The keys that a yaml config of Detectron2 may use on top of Detectron2's own.
 
+A training script of your own needs two more lines for them, the second and the last:
+
     cfg = get_cfg()
     add_mosaicfusion_config(cfg)
     cfg.merge_from_file("configs/detectron2/X.yaml")

@@ -144,7 +144,7 @@ def choose_lazy_data(
                 cfg = without_synthetic(cfg)
             if lazy_threshold(cfg) is not None:
                 cfg = with_sampler(cfg)
-    evaluator = (cfg.get("dataloader") or {}).get("evaluator")
+    evaluator: Any = (cfg.get("dataloader") or {}).get("evaluator")
     kind = _target(evaluator) if OmegaConf.is_dict(evaluator) else None
     if kind == COCOEvaluator.__name__ and evaluator.get("output_dir") is None:
         evaluator.output_dir = str(Path(cfg.train.output_dir, "inference"))

@@ -76,7 +76,7 @@ class RareAPEvaluator(DatasetEvaluator):
 
     def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
         """Add the predictions of a batch; label -> category id."""
-        for given, output in zip(inputs, outputs):
+        for given, output in zip(inputs, outputs, strict=True):
             instances = output["instances"].to(torch.device("cpu"))
             for found in instances_to_coco_json(instances, given["image_id"]):
                 found["category_id"] = self._category_ids[found["category_id"]]

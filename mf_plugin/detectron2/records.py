@@ -75,8 +75,8 @@ def image_categories(records: Sequence[Mapping[str, Any]]) -> ImageCategories:
     """The labels in each of N dataset dicts, of our loader or any other."""
     objects = [record.get("annotations", ()) for record in records]
     lengths = np.fromiter(map(len, objects), np.int64, len(objects))
-    labels = (found["category_id"] for found in chain.from_iterable(objects))
-    labels = np.fromiter(labels, np.int64, int(lengths.sum()))
+    found = (instance["category_id"] for instance in chain.from_iterable(objects))
+    labels = np.fromiter(found, np.int64, int(lengths.sum()))
     index = np.repeat(np.arange(len(objects)), lengths)
     return ImageCategories.from_instances(index, labels, len(objects))
 

@@ -70,7 +70,7 @@ def with_synthetic(
         others = [entry for entry in cfg.MOSAICFUSION.DATASETS if entry[0] not in names]
         entries = [
             (name, folder) if config is None else (name, folder, config)
-            for name, (folder, config) in zip(names, folders)
+            for name, (folder, config) in zip(names, folders, strict=True)
         ]
         cfg.MOSAICFUSION.DATASETS = (*others, *entries)
         if policy is None:
@@ -175,12 +175,12 @@ def register_from_config(cfg: CfgNode) -> None:
     real = [_entry("REAL_DATASETS", entry, (2,)) for entry in ours.REAL_DATASETS]
     for name, folder in sorted(real, key=lambda entry: entry[0] != first):
         if name in used:
-            folder = Path(ours.DATA_ROOT, folder)
+            root = Path(ours.DATA_ROOT, folder)
             like = None if name == first else first
-            if not folder.is_dir():
+            if not root.is_dir():
                 hint = f"; build it with: {ours.DATA_COMMAND}" if ours.DATA_COMMAND else ""
-                raise InputError(f"dataset {name}: {folder} does not exist{hint}")
-            register(name, folder, like=like, synthetic=False)
+                raise InputError(f"dataset {name}: {root} does not exist{hint}")
+            register(name, root, like=like, synthetic=False)
     for entry in ours.DATASETS:
         name, folder, *config = _entry("DATASETS", entry, (2, 3))
         if name in used:
@@ -243,8 +243,8 @@ def _lazy_names(cfg: DictConfig) -> list[str]:
 
 
 def _dataset_target(cfg: DictConfig) -> str | None:
-    loader = (cfg.get("dataloader") or {}).get("train")
-    dataset = loader.get("dataset") if OmegaConf.is_dict(loader) else None
+    loader: Any = (cfg.get("dataloader") or {}).get("train")
+    dataset: Any = loader.get("dataset") if OmegaConf.is_dict(loader) else None
     return _name_of(dataset.get("_target_")) if OmegaConf.is_dict(dataset) else None
 
 

@@ -122,7 +122,8 @@ class CenterNet2RoIHead(CascadeRoIHead):
         for stage, head in enumerate(self.bbox_head):
             results = self._bbox_forward(stage, x, torch.cat((image, boxes), dim=1))
             probabilities.append(class_probabilities(head, results["cls_score"]))
-            parts = zip(boxes.split(counts), results["bbox_pred"].split(counts), batch_img_metas)
+            deltas = results["bbox_pred"].split(counts)
+            parts = zip(boxes.split(counts), deltas, batch_img_metas, strict=True)
             boxes = torch.cat(
                 [
                     get_box_tensor(head.bbox_coder.decode(b, d, max_shape=meta["img_shape"]))
@@ -135,7 +136,9 @@ class CenterNet2RoIHead(CascadeRoIHead):
         # 3. Suppress duplicates, class by class.
         return [
             _detect(b, s, meta, rescale, rcnn_test_cfg)
-            for b, s, meta in zip(boxes.split(counts), scores.split(counts), batch_img_metas)
+            for b, s, meta in zip(
+                boxes.split(counts), scores.split(counts), batch_img_metas, strict=True
+            )
         ]
 
     def predict_mask(
@@ -185,9 +188,7 @@ def combine_scores(probabilities: Tensor, objectness: Tensor) -> Tensor:
     return (probabilities.mean(0) * objectness[:, None]).sqrt()
 
 
-def _detect(
-    boxes: Tensor, scores: Tensor, meta: dict, rescale: bool, cfg: Any
-) -> InstanceData:
+def _detect(boxes: Tensor, scores: Tensor, meta: dict, rescale: bool, cfg: Any) -> InstanceData:
     if rescale and len(boxes):
         boxes = scale_boxes(boxes, [1 / s for s in meta["scale_factor"]])
     scores = torch.cat((scores, scores.new_zeros(len(scores), 1)), dim=1)  # background, for mmdet

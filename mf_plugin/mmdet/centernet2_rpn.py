@@ -11,6 +11,7 @@ Shapes: B images; L levels of the FPN with H x W cells; P cells of all levels; N
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -30,6 +31,9 @@ STRIDES = (8, 16, 32, 64, 128)  # P3 to P7
 RANGES = ((0, 80), (64, 160), (128, 320), (256, 640), (512, float("inf")))
 START = 8.0  # cells from a centre to a side before training, so that the ReLU passes gradients
 PRIOR = 0.01  # probability of an object at a cell before training
+NORM = dict(type="GN", num_groups=32, requires_grad=True)
+LOSS_HEATMAP = dict(type="HeatmapFocalLoss")
+LOSS_BOX = dict(type="GIoULoss", loss_weight=1.0)
 
 
 @MODELS.register_module()
@@ -67,9 +71,9 @@ class CenterNetRPNHead(BaseDenseHead):
         regress_ranges: Sequence[tuple[float, float]] = RANGES,
         hm_min_overlap: float = 0.8,
         hm_min_radius: float = 4.0,
-        norm_cfg: dict | None = dict(type="GN", num_groups=32, requires_grad=True),
-        loss_cls: dict = dict(type="HeatmapFocalLoss"),
-        loss_bbox: dict = dict(type="GIoULoss", loss_weight=1.0),
+        norm_cfg: dict | None = NORM,
+        loss_cls: dict = LOSS_HEATMAP,
+        loss_bbox: dict = LOSS_BOX,
         num_classes: int = 1,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
@@ -94,17 +98,14 @@ class CenterNetRPNHead(BaseDenseHead):
             )
         super().__init__(init_cfg=init_cfg)
         self.strides = tuple(strides)
-        self.regress_ranges = tuple(tuple(bounds) for bounds in regress_ranges)
+        self.regress_ranges = tuple((low, high) for low, high in regress_ranges)
         self.hm_min_overlap, self.hm_min_radius = hm_min_overlap, hm_min_radius
         self.train_cfg, self.test_cfg = train_cfg, test_cfg
         self.loss_cls = MODELS.build(loss_cls)
         self.loss_bbox = MODELS.build(loss_bbox)
         channels = [in_channels] + [feat_channels] * stacked_convs
         self.convs = nn.Sequential(
-            *(
-                ConvModule(a, b, 3, padding=1, norm_cfg=norm_cfg)
-                for a, b in zip(channels, channels[1:])
-            )
+            *(ConvModule(a, b, 3, padding=1, norm_cfg=norm_cfg) for a, b in pairwise(channels))
         )
         self.conv_heatmap = nn.Conv2d(channels[-1], 1, 3, padding=1)
         self.conv_sides = nn.Conv2d(channels[-1], 4, 3, padding=1)
@@ -119,7 +120,7 @@ class CenterNetRPNHead(BaseDenseHead):
                 "FPN's num_outs must agree with them"
             )
         heatmaps, sides = [], []
-        for features, scale, stride in zip(x, self.scales, self.strides):
+        for features, scale, stride in zip(x, self.scales, self.strides, strict=True):
             features = self.convs(features)
             heatmaps.append(self.conv_heatmap(features))
             sides.append(scale(self.conv_sides(features)).float().relu() * stride)
@@ -137,7 +138,8 @@ class CenterNetRPNHead(BaseDenseHead):
         sizes = [heatmap.shape[-2:] for heatmap in heatmaps]
         grid = make_grid(sizes, self.strides, self.regress_ranges, heatmaps[0].device)
         logits = torch.cat([heatmap.flatten(1) for heatmap in heatmaps], dim=1)  # B, P
-        sides = torch.cat([s.permute(0, 2, 3, 1).flatten(1, 2) for s in sides], dim=1)  # B, P, 4
+        by_cell = [s.permute(0, 2, 3, 1).flatten(1, 2) for s in sides]
+        distances = torch.cat(by_cell, dim=1)  # B, P, 4
 
         hot, positive, predicted, wanted = [], [], [], []
         for i, instances in enumerate(batch_gt_instances):
@@ -145,25 +147,25 @@ class CenterNetRPNHead(BaseDenseHead):
             targets = assign_targets(grid, boxes, self.hm_min_overlap, self.hm_min_radius)
             hot.append(targets.heatmap)
             positive.append(targets.peaks + i * logits.shape[1])
-            predicted.append(to_boxes(grid.points[targets.cells], sides[i, targets.cells]))
-            wanted.append(boxes[targets.objects].to(sides.dtype))
-        positive, predicted, wanted = map(torch.cat, (positive, predicted, wanted))
+            predicted.append(to_boxes(grid.points[targets.cells], distances[i, targets.cells]))
+            wanted.append(boxes[targets.objects].to(distances.dtype))
+        peaks, boxes = torch.cat(positive), torch.cat(predicted)
 
         loss_heatmap = self.loss_cls(
-            logits.flatten(), torch.cat(hot), positive, avg_factor=_mean_count(positive)
+            logits.flatten(), torch.cat(hot), peaks, avg_factor=_mean_count(peaks)
         )
-        if len(predicted):
-            loss_box = self.loss_bbox(predicted, wanted, avg_factor=_mean_count(predicted))
+        count = _mean_count(boxes)  # every process takes part
+        if len(boxes):
+            loss_box = self.loss_bbox(boxes, torch.cat(wanted), avg_factor=count)
         else:
-            _mean_count(predicted)  # every process takes part
-            loss_box = sides.sum() * 0
+            loss_box = distances.sum() * 0
         return dict(loss_rpn_heatmap=loss_heatmap, loss_rpn_bbox=loss_box)
 
     def predict_by_feat(
         self,
         heatmaps: list[Tensor],
         sides: list[Tensor],
-        batch_img_metas: list[dict] | None = None,
+        batch_img_metas: list[dict],
         cfg: Any = None,
         rescale: bool = False,
     ) -> list[InstanceData]:
@@ -176,7 +178,7 @@ class CenterNetRPNHead(BaseDenseHead):
         results = []
         for i, meta in enumerate(batch_img_metas):
             boxes, scores = [], []
-            for level_points, heatmap, level_sides in zip(points, heatmaps, sides):
+            for level_points, heatmap, level_sides in zip(points, heatmaps, sides, strict=True):
                 probability = heatmap[i].detach().float().sigmoid().flatten()
                 chosen = (probability > cfg.get("score_thr", 0.0)).nonzero().squeeze(1)
                 limit = cfg.get("nms_pre", -1)
@@ -185,9 +187,7 @@ class CenterNetRPNHead(BaseDenseHead):
                 level_sides = level_sides[i].detach().flatten(1).t()[chosen]
                 boxes.append(to_boxes(level_points[chosen], level_sides))
                 scores.append(probability[chosen].sqrt())
-            results.append(
-                _suppress(torch.cat(boxes), torch.cat(scores), meta["img_shape"], cfg)
-            )
+            results.append(_suppress(torch.cat(boxes), torch.cat(scores), meta["img_shape"], cfg))
             if rescale:
                 factor = [1 / s for s in meta["scale_factor"]]
                 results[-1].bboxes = scale_boxes(results[-1].bboxes, factor)

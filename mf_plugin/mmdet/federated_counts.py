@@ -40,7 +40,9 @@ def read_image_counts(path: str) -> tuple[int, ...]:
         raise InputError(f"image counts {path} is not valid json: {error}") from error
     rows = data.get("categories") if isinstance(data, Mapping) else data
     if isinstance(rows, list) and rows:
-        counts = [row.get("image_count") if isinstance(row, Mapping) else row for row in rows]
+        counts: list[Any] = [
+            row.get("image_count") if isinstance(row, Mapping) else row for row in rows
+        ]
         if all(isinstance(count, int) and not isinstance(count, bool) for count in counts):
             return tuple(counts)
     raise InputError(

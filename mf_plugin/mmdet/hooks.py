@@ -21,7 +21,7 @@ class ProgressBarHook(Hook):
     priority = "VERY_LOW"
 
     def __init__(self) -> None:
-        self._bar: tqdm | None = None
+        self._bar: Any = None  # a tqdm bar while one is open
 
     def before_train(self, runner: Any) -> None:
         self._open("training", runner.max_iters, initial=runner.iter)

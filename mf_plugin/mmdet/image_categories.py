@@ -93,7 +93,7 @@ def synthetic_flags(dataset: Any) -> np.ndarray:
     return np.zeros(len(dataset), dtype=bool)
 
 
-class KeepsCategories:
+class KeepsCategories(BaseDetDataset):
     """Mixed into a BaseDetDataset: keeps the table of its labels when its records are pickled."""
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +116,7 @@ def build_keeping(config: Mapping[str, Any]) -> Any:
         or not (isinstance(kind, type) and issubclass(kind, BaseDetDataset))
         or issubclass(kind, KeepsCategories)
         or kind.__init__ is not BaseDetDataset.__init__
-        or kind.full_init is not BaseDetDataset.full_init
+        or getattr(kind, "full_init", None) is not BaseDetDataset.full_init
     ):
         return DATASETS.build(config)
     dataset = DATASETS.build({**config, "lazy_init": True})
@@ -177,7 +177,7 @@ def _one_by_one(dataset: Any) -> Iterator[list[int]]:
 def _table_of_records(records: Sequence[Mapping[str, Any]]) -> ImageCategories:
     instances = [record["instances"] for record in records]
     lengths = np.fromiter(map(len, instances), np.int64, len(instances))
-    labels = (instance["bbox_label"] for instance in chain.from_iterable(instances))
-    labels = np.fromiter(labels, np.int64, int(lengths.sum()))
+    found = (instance["bbox_label"] for instance in chain.from_iterable(instances))
+    labels = np.fromiter(found, np.int64, int(lengths.sum()))
     index = np.repeat(np.arange(len(instances)), lengths)
     return ImageCategories.from_instances(index, labels, len(instances))

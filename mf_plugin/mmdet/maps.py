@@ -167,7 +167,9 @@ class SyntheticSegDataset(SyntheticFolder, BaseSegDataset):
                     f"{labels} is missing: semantic training expects a folder that was generated "
                     "with kind='semantic'"
                 )
-            record = dict(img_path=str(path), seg_map_path=str(labels), label_map=label_map)
+            record: dict[str, Any] = dict(
+                img_path=str(path), seg_map_path=str(labels), label_map=label_map
+            )
             if self._return_classes:
                 record["text"] = list(self._metainfo["classes"])
             if "source_file_name" in image:

@@ -147,10 +147,13 @@ def to_lvis_results(sample: dict, category_ids: Sequence[int]) -> list[dict]:
             "bbox": box,
             "score": score,
         }
-        for label, box, score in zip(predictions["labels"].tolist(), boxes.tolist(), scores)
+        for label, box, score in zip(
+            predictions["labels"].tolist(), boxes.tolist(), scores, strict=True
+        )
     ]
     if "masks" in predictions:
         masks = predictions["masks"].cpu().numpy().astype(np.uint8).transpose(1, 2, 0)
-        for result, rle in zip(results, mask_api.encode(np.asfortranarray(masks))):
+        encoded = mask_api.encode(np.asfortranarray(masks))
+        for result, rle in zip(results, encoded, strict=True):
             result["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
     return results

@@ -17,7 +17,9 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
+from itertools import pairwise
 from types import ModuleType
+from typing import Any, NoReturn
 
 import torch
 import torchvision  # noqa: F401  registers torch.ops.torchvision
@@ -56,7 +58,8 @@ def install_ops() -> bool:
         )
     module = TorchvisionOps(NAME)
     sys.modules[NAME] = module
-    sys.modules["mmcv"]._ext = module
+    mmcv: Any = sys.modules["mmcv"]
+    mmcv._ext = module
     logger.info("mmcv was built without its ops: torch and torchvision stand in")
     return True
 
@@ -161,7 +164,7 @@ def _over_channels(work: Callable[[slice], None], pooled: Tensor) -> None:
             work(part)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work_without_graph, (slice(a, b) for a, b in zip(bounds, bounds[1:]))))
+        list(pool.map(work_without_graph, (slice(a, b) for a, b in pairwise(bounds))))
 
 
 def _check_pool_mode(pool_mode: int) -> None:
@@ -174,7 +177,7 @@ def _check_pool_mode(pool_mode: int) -> None:
 class TorchvisionOps(ModuleType):
     """Stands in for ``mmcv._ext``: the ops above, and for each other name one that raises."""
 
-    COVERED = {
+    COVERED: dict[str, Callable[..., Any]] = {
         "nms": nms,
         "roi_align_forward": roi_align_forward,
         "roi_align_backward": roi_align_backward,
@@ -185,13 +188,13 @@ class TorchvisionOps(ModuleType):
         super().__init__(name, __doc__)
         self.__spec__ = ModuleSpec(name, loader=None)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
             raise AttributeError(name)
         if name in self.COVERED:
             return self.COVERED[name]
 
-        def missing_op(*args, **kwargs):
+        def missing_op(*args: Any, **kwargs: Any) -> NoReturn:
             raise NotImplementedError(
                 f"the op {name!r} is not in this build of mmcv, and torch has no form of it that "
                 f"could stand in; {BUILD_HINT}"

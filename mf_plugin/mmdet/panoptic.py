@@ -76,9 +76,7 @@ class PanopticQuality(BaseMetric):
 
     default_prefix = "panoptic"
 
-    def __init__(
-        self, ann_file: str, seg_prefix: str, outfile_prefix: str, **kwargs: Any
-    ) -> None:
+    def __init__(self, ann_file: str, seg_prefix: str, outfile_prefix: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         require("hotcoco", "eval")
         if not Path(ann_file).is_file() or not Path(seg_prefix).is_dir():
@@ -139,8 +137,9 @@ def to_segments(
     Returns:
         int64[H, W] of segment ids, 0 for none; and COCO's ``segments_info``.
     """
-    ids, segments = np.full(predicted.shape, NO_SEGMENT, np.int64), []
-    for value, area in zip(*np.unique(predicted, return_counts=True)):
+    ids = np.full(predicted.shape, NO_SEGMENT, np.int64)
+    segments: list[dict[str, int]] = []
+    for value, area in zip(*np.unique(predicted, return_counts=True), strict=True):
         label = int(value) % INSTANCE_OFFSET
         if label < len(category_ids):
             number = len(segments) + 1

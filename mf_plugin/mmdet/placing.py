@@ -6,7 +6,7 @@ The tree of wrappers is walked from the outside in, down to where the union stan
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,8 @@ def _add(dataset: Any, synthetic: Synthetic, thresholds: list[float]) -> Any:
         return dataset
     if kind in CONCATS and _mixes_images(dataset["datasets"][0]):
         # Its first part has a pipeline in two halves, which the synthetic images go through too.
-        first = _add(dataset["datasets"][0], synthetic, inner := [])
+        inner: list[float] = []
+        first = _add(dataset["datasets"][0], synthetic, inner)
         if inner:
             raise InputError(
                 "--synthetic does not go into a ClassBalancedDataset in a MultiImageMixDataset in "
@@ -190,9 +191,9 @@ def _check_pipeline(node: Mapping[str, Any], taken: Collection[str]) -> None:
             )
 
 
-def _steps(node: Any) -> Iterator[Mapping[str, Any]]:
+def _steps(node: Any) -> Iterator[MutableMapping[str, Any]]:
     """Every transform of a pipeline, those in other transforms as well."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MutableMapping):
         if "type" in node:
             yield node
         for value in node.values():

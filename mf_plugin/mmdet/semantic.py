@@ -43,7 +43,7 @@ class SemanticMask2Former(Mask2Former):
         """
         features = self.extract_feat(batch_inputs)
         classes, masks = self.panoptic_head.predict(features, batch_data_samples)
-        for sample, logits, mask in zip(batch_data_samples, classes, masks):
+        for sample, logits, mask in zip(batch_data_samples, classes, masks, strict=True):
             height, width = sample.metainfo["img_shape"][:2]
             mask = mask[:, :height, :width]  # without the padding
             if rescale:

@@ -97,9 +97,7 @@ def deform_conv_backward_parameters(
     """Add ``scale`` times the gradient of DCNv1 with respect to its weight."""
     call = _deform(shape)
     weight = torch.zeros_like(grad_weight)  # the op is linear in it: any value will do
-    _add_gradients(
-        lambda w: call(input, w, offset), (weight,), scale * grad_output, (grad_weight,)
-    )
+    _add_gradients(lambda w: call(input, w, offset), (weight,), scale * grad_output, (grad_weight,))
 
 
 def sigmoid_focal_loss_forward(
@@ -238,6 +236,6 @@ def _add_gradients(
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in inputs]
         found = torch.autograd.grad(call(*leaves), leaves, grad_output, allow_unused=True)
-    for grad, part in zip(grads, found):
+    for grad, part in zip(grads, found, strict=True):
         if part is not None:
             grad += part

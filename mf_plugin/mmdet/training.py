@@ -233,7 +233,8 @@ def _write_results(cfg: Config) -> None:
         if issubclass(class_of(evaluator, METRICS), RESULT_METRICS)
     ]
     kinds = [class_of(evaluator, METRICS) for evaluator in evaluators]
-    maps = [e for e, kind in zip(evaluators, kinds) if issubclass(kind, PanopticQuality)]
+    pairs = zip(evaluators, kinds, strict=True)
+    maps = [evaluator for evaluator, kind in pairs if issubclass(kind, PanopticQuality)]
     for evaluator in (*writers, *maps):
         evaluator["outfile_prefix"] = str(Path(cfg.work_dir) / "results")
     if not writers and not all(issubclass(kind, MAP_METRICS) for kind in kinds):
@@ -251,7 +252,7 @@ def _choose_data(cfg: Config, options: TrainingOptions) -> Config:
     if choice.folders:
         return with_synthetic(cfg, choice.folders, choice.policy, choice.ratio)
     if choice.policy or choice.ratio is not None:
-        sampler = (cfg.get("train_dataloader") or {}).get("sampler") or {}
+        sampler: Any = (cfg.get("train_dataloader") or {}).get("sampler") or {}
         if not is_repeat_factor_sampler(sampler):
             raise InputError(
                 "--policy, --synthetic-ratio and --synthetic-only expect --synthetic DIR, or a "

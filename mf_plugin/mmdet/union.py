@@ -132,7 +132,7 @@ def _check_same_classes(
     other = labels_of(datasets[number])
     where = f"dataset {number + 1} ({describe(datasets[number])}) has another vocabulary"
     there = f"in dataset {lead + 1} ({describe(datasets[lead])})"
-    for label, (a, b) in enumerate(zip(labels, other)):
+    for label, (a, b) in enumerate(zip(labels, other, strict=False)):
         if not set(a.names) & set(b.names):
             raise InputError(f"{where}: label {label} is {_show(b)}, but {_show(a)} {there}")
     if len(labels) != len(other):
