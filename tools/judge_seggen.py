@@ -44,7 +44,9 @@ def parse_arguments() -> argparse.Namespace:
     agreement = commands.add_parser("agreement", help="painted segments with their captions")
     agreement.add_argument("--masksyn", type=Path, metavar="DIR", help="a folder of MaskSyn")
     agreement.add_argument("--model", type=Path, help="a Text2Mask, to paint maps with")
-    agreement.add_argument("--dataset", type=Path, metavar="DIR", help="whose captions --model gets")
+    agreement.add_argument(
+        "--dataset", type=Path, metavar="DIR", help="whose captions --model gets"
+    )
     agreement.add_argument("--num-maps", type=int, default=200)
     agreement.add_argument("--steps", type=int, default=50, help="of the sampler")
     agreement.add_argument("--guidance", type=float, default=7.5)
@@ -87,10 +89,7 @@ def judge_agreement(args: argparse.Namespace) -> dict[str, Any]:
 
     if (args.masksyn is None) == (args.model is None):
         raise InputError("expected --masksyn DIR, or --model DIR with --dataset DIR")
-    if args.masksyn is not None:
-        maps = painted_maps.read_masksyn(args.masksyn)
-    else:
-        maps = sample(args)
+    maps = sample(args) if args.masksyn is None else painted_maps.read_masksyn(args.masksyn)
     report = caption_agreement.measure_agreement(
         maps.named, maps.painted, num_draws=args.draws, seed=args.seed
     )

@@ -48,9 +48,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE",
         help="a config of MMDetection or Detectron2, ours or your own",
     )
-    parser.add_argument(
-        "--framework", choices=FRAMEWORKS, help="where a .py config leaves it open"
-    )
+    parser.add_argument("--framework", choices=FRAMEWORKS, help="where a .py config leaves it open")
     data = parser.add_mutually_exclusive_group()
     data.add_argument(
         "--synthetic",
@@ -58,9 +56,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="DIR",
         help="train on this dataset as well; may be given again, for more of them",
     )
-    data.add_argument(
-        "--no-synthetic", action="store_true", help="leave out what the config adds"
-    )
+    data.add_argument("--no-synthetic", action="store_true", help="leave out what the config adds")
     parser.add_argument(
         "--synthetic-only",
         action="store_true",
@@ -83,9 +79,7 @@ def parse_arguments() -> argparse.Namespace:
     mmdet.add_argument(
         "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="override the config"
     )
-    mmdet.add_argument(
-        "--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none"
-    )
+    mmdet.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none")
 
     detectron2 = parser.add_argument_group("Detectron2's own")
     detectron2.add_argument("--num-gpus", type=int, default=1, help="per machine")

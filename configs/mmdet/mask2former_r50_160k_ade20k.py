@@ -110,9 +110,7 @@ model = dict(
 
 # ---------------------------------------------------------------- schedule
 max_iters = 160_000  # x 16 images = 127 times the 20,210
-train_cfg = dict(
-    _delete_=True, type="IterBasedTrainLoop", max_iters=max_iters, val_interval=5000
-)
+train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=max_iters, val_interval=5000)
 param_scheduler = dict(
     _delete_=True, type="PolyLR", eta_min=0, power=0.9, begin=0, end=max_iters, by_epoch=False
 )

@@ -10,9 +10,7 @@ LISTS = [[5, -2, 5], [], [7], [5]]
 
 
 def rows(table):
-    return list(
-        zip(table.image_index.tolist(), table.category.tolist(), table.instances.tolist())
-    )
+    return list(zip(table.image_index.tolist(), table.category.tolist(), table.instances.tolist()))
 
 
 def test_pairs_are_distinct_and_in_order():

@@ -61,9 +61,7 @@ def test_what_is_expected_is_what_is_seen():
     replacement = make_replacement(IDS, [*SOURCES[:6], None], folders, [0.5, 0.25])
     factors = np.array([2.0, 1.0, 1.5, 0, 0, 0, 0])
     # pool 0 moves 1.0 of image 11 and 0.75 of 13; pool 1 a quarter of all
-    assert replacement.expected(factors) == pytest.approx(
-        [0.5, 0.75, 0.375, 0.75, 0.5, 0.5, 1.125]
-    )
+    assert replacement.expected(factors) == pytest.approx([0.5, 0.75, 0.375, 0.75, 0.5, 0.5, 1.125])
     assert replacement.expected(factors).sum() == pytest.approx(4.5)
 
 

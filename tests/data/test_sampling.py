@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import islice
+from itertools import chain, islice
 from math import sqrt
 
 import numpy as np
@@ -217,7 +217,7 @@ FACTORS = np.array([1.5, 1.0, 3.3, 0.2])
 
 def test_a_stream_is_epoch_after_epoch():
     epochs = [epoch_indices(FACTORS, np.random.default_rng((7, e))).tolist() for e in range(5)]
-    expected = sum(epochs, [])
+    expected = [*chain.from_iterable(epochs)]
     assert list(islice(endless_draws(FACTORS, 7), len(expected))) == expected
     assert list(islice(endless_draws(FACTORS, 8), len(expected))) != expected
 

@@ -88,7 +88,9 @@ def test_another_vocabulary_is_mapped_by_name(real, synthetic, catalogs, ids, ex
 
 def test_a_vocabulary_that_does_not_fit_is_refused(real, lvis_folder, tmp_path, catalogs):
     folder = lvis_folder(
-        tmp_path / "other", True, contents=[["cup"], ["dog"]],
+        tmp_path / "other",
+        True,
+        contents=[["cup"], ["dog"]],
         categories=((7, "cup", "f"), (2, "dog", "r")),
     )
     register("tiny", real / "train", synthetic=False)
@@ -98,9 +100,7 @@ def test_a_vocabulary_that_does_not_fit_is_refused(real, lvis_folder, tmp_path, 
 
 
 def test_cocos_80_classes_are_no_place_for_lvis(synthetic, catalogs):
-    assert [label.id for label in labels_of("coco_2017_train")][:12] == [
-        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13,
-    ]
+    assert [label.id for label in labels_of("coco_2017_train")][:12] == [*range(1, 12), 13]
     with pytest.raises(InputError, match="'anvil' .id 2, which is 'bicycle' there"):
         register("a", synthetic, like="coco_2017_train")
 

@@ -41,7 +41,11 @@ def test_basic_resnet_of_any_width(cfg, depth, blocks):
     assert [stage[-1].out_channels for stage in stages] == [8, 16, 32, 64]
     found = backbone(torch.zeros(1, 3, 64, 96))
     assert {k: tuple(v.shape[1:]) for k, v in found.items()} == {
-        "p2": (16, 16, 24), "p3": (16, 8, 12), "p4": (16, 4, 6), "p5": (16, 2, 3), "p6": (16, 1, 2),
+        "p2": (16, 16, 24),
+        "p3": (16, 8, 12),
+        "p4": (16, 4, 6),
+        "p5": (16, 2, 3),
+        "p6": (16, 1, 2),
     }
     cfg.MODEL.RESNETS.DEPTH = 50
     with pytest.raises(InputError, match="DEPTH 50: .* expects one of 18, 34"):
@@ -60,7 +64,11 @@ def test_swin_has_the_levels_of_centernet2(cfg):
     assert backbone.size_divisibility == 32
     found = backbone(torch.zeros(1, 3, 128, 64))
     assert {k: tuple(v.shape[1:]) for k, v in found.items()} == {
-        "p3": (16, 16, 8), "p4": (16, 8, 4), "p5": (16, 4, 2), "p6": (16, 2, 1), "p7": (16, 1, 1),
+        "p3": (16, 16, 8),
+        "p4": (16, 8, 4),
+        "p5": (16, 4, 2),
+        "p6": (16, 2, 1),
+        "p7": (16, 1, 1),
     }
     assert hasattr(backbone.bottom_up.layers[0].blocks[0].attn, "relative_position_bias_table")
 

@@ -68,11 +68,15 @@ def datasets(catalogs, lvis_folder, tmp_path, monkeypatch):
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)
         register_coco_instances(
-            f"coco_2017_{short}", _get_builtin_metadata("coco"), str(files["coco"]),
+            f"coco_2017_{short}",
+            _get_builtin_metadata("coco"),
+            str(files["coco"]),
             str(files["coco"].parent),
         )
         register_lvis_instances(
-            f"lvis_v1_{short}", get_lvis_instances_meta("lvis_v1"), str(files["lvis"]),
+            f"lvis_v1_{short}",
+            get_lvis_instances_meta("lvis_v1"),
+            str(files["lvis"]),
             f"{files['lvis'].parent}/",
         )
 
@@ -112,7 +116,9 @@ def names_seen(cfg, dataset, batches=12):
         ("COCO-Detection/retinanet_R_50_FPN_1x.yaml", SMALL, (), "coco_2017_train"),  # no masks
         (
             "projects/PointRend/configs/InstanceSegmentation/pointrend_rcnn_R_50_FPN_1x_coco.yaml",
-            SMALL, POINT_REND, "coco_2017_train",
+            SMALL,
+            POINT_REND,
+            "coco_2017_train",
         ),
         ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.py", PYTHON, (), "coco_2017_train"),
         ("new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ.py", PYTHON, (), "coco_2017_train"),
@@ -177,9 +183,7 @@ def test_lvis_names_that_are_none_of_cocos_80_are_listed(
 def test_tasks_that_want_more_than_boxes_and_masks_are_refused(generated, path, message):
     opts = YAML if path.endswith(".yaml") else PYTHON
     with pytest.raises(InputError, match=f"{message}.* boxes and masks alone"):
-        build_config(
-            TrainingOptions(str(config_file(path)), synthetic=str(generated), opts=opts)
-        )
+        build_config(TrainingOptions(str(config_file(path)), synthetic=str(generated), opts=opts))
 
 
 def test_a_lazy_config_with_a_loader_of_its_own_stays_as_it_is(tmp_path):

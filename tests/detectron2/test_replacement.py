@@ -51,8 +51,8 @@ def test_real_images_give_way_to_their_own_versions(records):
 
 
 @pytest.mark.parametrize(
-    "policy, ratio", [("replace", 0.6), ("replace", [0.2, 0.5]), ("ratio", [0.3, 0.2]),
-                      ("synthetic", None)]
+    "policy, ratio",
+    [("replace", 0.6), ("replace", [0.2, 0.5]), ("ratio", [0.3, 0.2]), ("synthetic", None)],
 )
 def test_draws_are_those_of_the_mmdet_adapter(records, policy, ratio):
     pytest.importorskip("mmdet", reason="MMDetection is not installed")

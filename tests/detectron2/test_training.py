@@ -111,8 +111,13 @@ def test_both_arms_train_and_write_their_predictions(tiny_config, synthetic, tmp
     arms = {"real": ["--no-synthetic"], "both": ["--synthetic", synthetic, "--policy", "real"]}
     for name, options in arms.items():
         done = train_net(
-            "--config", config, "--work-dir", tmp_path / name, *options,
-            "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0",
+            "--config",
+            config,
+            "--work-dir",
+            tmp_path / name,
+            *options,
+            "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+            "0.0",
         )
         assert done.returncode == 0, done.stderr
         detections = json.loads((tmp_path / name / "results.segm.json").read_text())
@@ -197,8 +202,15 @@ def test_several_processes_evaluate_together(tiny_config, tmp_path):
 @pytest.mark.heavy
 def test_several_processes_train_a_lazy_config_together(lazy_config, synthetic, tmp_path):
     done = train_net(
-        "--config", lazy_config, "--work-dir", tmp_path / "run", "--synthetic", synthetic,
-        "--num-gpus", "2", "train.max_iter=2",
+        "--config",
+        lazy_config,
+        "--work-dir",
+        tmp_path / "run",
+        "--synthetic",
+        synthetic,
+        "--num-gpus",
+        "2",
+        "train.max_iter=2",
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/results.segm.json").is_file()
@@ -210,7 +222,8 @@ def test_options_reach_the_config(tiny_config, tmp_path):
         str(tiny_config()), work_dir=str(tmp_path), seed=5, opts=("SOLVER.STEPS", "(1, 2)")
     )
     cfg = build_config(options)
-    assert (5, str(tmp_path), (1, 2)) == (cfg.SEED, cfg.OUTPUT_DIR, cfg.SOLVER.STEPS)
+    found = (cfg.SEED, cfg.OUTPUT_DIR, cfg.SOLVER.STEPS)
+    assert found == (5, str(tmp_path), (1, 2))
     assert cfg.is_frozen()
 
 
@@ -308,7 +321,9 @@ def test_eval_only_takes_the_weights_that_the_command_names(tiny_config, tmp_pat
     named = {**options, "opts": ("MODEL.WEIGHTS", "other.pth")}
     latest = str(folder / "model_final.pth")
     for given, expected in (
-        (options, latest), (named, "other.pth"), ({**named, "resume": True}, latest),
+        (options, latest),
+        (named, "other.pth"),
+        ({**named, "resume": True}, latest),
     ):
         given = TrainingOptions(**given)
         assert find_checkpoint(build_config(given), given) == expected

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+
+from mf_plugin.extras import MissingExtra
+
+with suppress(MissingExtra):  # without MMDetection each module of tests says so
+    import mf_plugin.mmdet  # noqa: F401  supplies mmcv._ext before they import mmdet
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = ((7, "cup", "f"), (2, "anvil", "r"), (5, "bow", "c"))  # not by id: json order counts
@@ -83,8 +89,6 @@ def default_scope() -> None:
     """Names in configs mean mmdet's, as ``default_scope = "mmdet"`` says in each config."""
     from mmengine.registry import init_default_scope
 
-    import mf_plugin.mmdet  # noqa: F401
-
     init_default_scope("mmdet")
 
 
@@ -155,8 +159,12 @@ def made_small() -> Callable[..., Any]:
             model.panoptic_head.loss_cls.class_weight = [1.0] * sum(classes) + [0.1]
         if model.backbone.type == "SwinTransformer":
             model.backbone.update(
-                embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
-                pretrain_img_size=size, init_cfg=None,
+                embed_dims=8,
+                depths=[1, 1, 1, 1],
+                num_heads=[1, 1, 2, 2],
+                window_size=4,
+                pretrain_img_size=size,
+                init_cfg=None,
             )
             model.panoptic_head.in_channels = [8, 16, 32, 64]
         else:

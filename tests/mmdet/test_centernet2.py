@@ -114,8 +114,16 @@ def test_the_demo_config_learns_the_demo_preset(tmp_path):
     splits = ["--split", "train", "--split", "minival"]
     run(ROOT / "tools/build_minilvis.py", "--preset", "demo", *splits, "--out", data)
     run(
-        ROOT / "tools/train_net.py", "--config", CONFIG, "--no-synthetic", "--seed", 1,
-        "--work-dir", work_dir, "--cfg-options", f"data_root={data}",
+        ROOT / "tools/train_net.py",
+        "--config",
+        CONFIG,
+        "--no-synthetic",
+        "--seed",
+        1,
+        "--work-dir",
+        work_dir,
+        "--cfg-options",
+        f"data_root={data}",
         "test_dataloader.dataset.ann_file=minival/annotations.json",
         "test_dataloader.dataset.data_prefix.img=minival",
     )

@@ -62,8 +62,14 @@ def test_targets_and_loss_are_the_authors(seed):
     # 3. The loss of the same logits; theirs overwrites them.
     logits = torch.randn(len(heatmap), generator=generator) * 2
     parts = binary_heatmap_focal_loss_jit(
-        logits.clone(), heatmap.squeeze(1), peaks,
-        alpha=0.25, beta=4, gamma=2, sigmoid_clamp=1e-4, ignore_high_fp=0.85,
+        logits.clone(),
+        heatmap.squeeze(1),
+        peaks,
+        alpha=0.25,
+        beta=4,
+        gamma=2,
+        sigmoid_clamp=1e-4,
+        ignore_high_fp=0.85,
     )
     loss = HeatmapFocalLoss()(logits, targets.heatmap, peaks, avg_factor=1.0)
     torch.testing.assert_close(loss, 0.5 * sum(parts), rtol=1e-5, atol=1e-4)

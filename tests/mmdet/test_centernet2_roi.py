@@ -21,20 +21,23 @@ META = dict(img_shape=(64, 64), ori_shape=(32, 32), scale_factor=(2.0, 2.0))
 
 def extractor(size):
     layer = dict(type="RoIAlign", output_size=size, sampling_ratio=1)
-    return dict(
-        type="SingleRoIExtractor", roi_layer=layer, out_channels=4, featmap_strides=[8, 16]
-    )
+    return dict(type="SingleRoIExtractor", roi_layer=layer, out_channels=4, featmap_strides=[8, 16])
 
 
 def make_head(loss=None, score_thr=0.02, agnostic=True, mask=True, **options):
     def stage_cfg(iou):
         assigner = dict(
-            type="MaxIoUAssigner", pos_iou_thr=iou, neg_iou_thr=iou, min_pos_iou=iou,
+            type="MaxIoUAssigner",
+            pos_iou_thr=iou,
+            neg_iou_thr=iou,
+            min_pos_iou=iou,
             match_low_quality=False,
         )
-        sampler = dict(
-            type="RandomSampler", num=8, pos_fraction=0.5, add_gt_as_proposals=True
-        ) if iou == 0.6 else dict(type="PseudoSampler")
+        sampler = (
+            dict(type="RandomSampler", num=8, pos_fraction=0.5, add_gt_as_proposals=True)
+            if iou == 0.6
+            else dict(type="PseudoSampler")
+        )
         return dict(assigner=assigner, sampler=sampler, mask_size=8, pos_weight=-1)
 
     cfg = dict(
@@ -44,8 +47,12 @@ def make_head(loss=None, score_thr=0.02, agnostic=True, mask=True, **options):
         bbox_roi_extractor=extractor(2),
         bbox_head=[
             dict(
-                type="Shared2FCBBoxHead", in_channels=4, fc_out_channels=6, roi_feat_size=2,
-                num_classes=3, reg_class_agnostic=agnostic,
+                type="Shared2FCBBoxHead",
+                in_channels=4,
+                fc_out_channels=6,
+                roi_feat_size=2,
+                num_classes=3,
+                reg_class_agnostic=agnostic,
                 bbox_coder=dict(type="DeltaXYWHBBoxCoder", target_stds=stds),
                 loss_cls=loss or dict(type="FederatedLoss", counts=[1, 4, 9]),
                 loss_bbox=dict(type="L1Loss"),
@@ -54,12 +61,20 @@ def make_head(loss=None, score_thr=0.02, agnostic=True, mask=True, **options):
         ],
         mask_roi_extractor=extractor(4) if mask else None,
         mask_head=dict(
-            type="FCNMaskHead", num_convs=1, in_channels=4, conv_out_channels=4,
-            num_classes=3, class_agnostic=True,
-        ) if mask else None,
+            type="FCNMaskHead",
+            num_convs=1,
+            in_channels=4,
+            conv_out_channels=4,
+            num_classes=3,
+            class_agnostic=True,
+        )
+        if mask
+        else None,
         train_cfg=[stage_cfg(iou) for iou in (0.6, 0.7, 0.8)],
         test_cfg=dict(
-            score_thr=score_thr, nms=dict(type="nms", iou_threshold=0.5), max_per_img=10,
+            score_thr=score_thr,
+            nms=dict(type="nms", iou_threshold=0.5),
+            max_per_img=10,
             mask_thr_binary=0.5,
         ),
         **options,

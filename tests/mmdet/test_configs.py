@@ -137,8 +137,9 @@ def test_the_detector_builds_and_its_parts_fit_together(name):
     with torch.no_grad():
         losses = model.loss(image, [object_sample(size)])
         (found,) = model.predict(image, [object_sample(size)])
-    total = sum(torch.stack(v).sum() if isinstance(v, list) else v
-                for k, v in losses.items() if "loss" in k)
+    total = sum(
+        torch.stack(v).sum() if isinstance(v, list) else v for k, v in losses.items() if "loss" in k
+    )
     assert torch.isfinite(total) and total > 0
     assert any("mask" in key for key in losses)
     assert found.pred_instances.masks.shape[1:] == (size, size)

@@ -134,7 +134,9 @@ def test_synthetic_data_goes_on_top(detector, real, synthetic):
 def test_another_data_root_reaches_the_images_in_the_wrapper(real):
     options = TrainingOptions(
         str(FOLDER / f"{BASE.format('centernet2')}_copy-paste.py"),
-        no_synthetic=True, work_dir="w", cfg_options=[f"data_root={real}"],
+        no_synthetic=True,
+        work_dir="w",
+        cfg_options=[f"data_root={real}"],
     )
     cfg = build_config(options)
     leaf = cfg.train_dataloader.dataset.dataset

@@ -23,8 +23,10 @@ def cross_entropy(logit, target):
 
 SCORES = [[0.0, 1.0, -2.0, 3.0], [0.5, -1.0, 0.0, 2.0]]
 LABELS = torch.tensor([1, 4])  # the second region is background
-ROWS = [[cross_entropy(s, k == label) for k, s in enumerate(row)] for row, label in
-        zip(SCORES, LABELS.tolist())]
+ROWS = [
+    [cross_entropy(s, k == label) for k, s in enumerate(row)]
+    for row, label in zip(SCORES, LABELS.tolist())
+]
 
 
 @pytest.mark.parametrize(
@@ -37,8 +39,11 @@ ROWS = [[cross_entropy(s, k == label) for k, s in enumerate(row)] for row, label
         # the region's category alone
         (dict(num_sampled=1), None, (ROWS[0][1] + ROWS[1][1]) / 2),
         # and one more: category 3 is the only one with images left
-        (dict(num_sampled=2, counts=[0, 5, 0, 7]), None,
-         (ROWS[0][1] + ROWS[0][3] + ROWS[1][1] + ROWS[1][3]) / 2),
+        (
+            dict(num_sampled=2, counts=[0, 5, 0, 7]),
+            None,
+            (ROWS[0][1] + ROWS[0][3] + ROWS[1][1] + ROWS[1][3]) / 2,
+        ),
     ],
 )
 def test_loss_by_hand(options, weight, expected):
@@ -68,7 +73,10 @@ def test_all_categories_of_the_regions_count():
     assert counted.tolist() == [True, False, True, True, False]
     none = torch.zeros(0, dtype=torch.int64)
     assert sample_categories(none, torch.tensor([0.0, 2, 0, 1]), 9).tolist() == [
-        False, True, False, True,
+        False,
+        True,
+        False,
+        True,
     ]
 
 
@@ -78,9 +86,7 @@ def test_draws_follow_the_root_of_the_image_counts():
     assert loss.weights.tolist() == [4, 1, 2, 10, 0]
     generator = torch.Generator().manual_seed(0)
     label = torch.tensor([3, 5])  # one category of the regions, so one is drawn of the others
-    draws = sum(
-        sample_categories(label, loss.weights, 2, generator).double() for _ in range(7000)
-    )
+    draws = sum(sample_categories(label, loss.weights, 2, generator).double() for _ in range(7000))
     assert draws[3] == 7000 and draws[4] == 0
     assert draws[:3].tolist() == pytest.approx([4000, 1000, 2000], rel=0.08)
 
@@ -107,8 +113,12 @@ def test_it_goes_into_a_box_head_by_its_config():
     """Mask R-CNN's head: C outputs, exact loss, detections from sigmoids."""
     head = MODELS.build(
         ConfigDict(
-            type="Shared2FCBBoxHead", in_channels=2, fc_out_channels=4, roi_feat_size=1,
-            num_classes=4, reg_class_agnostic=True,
+            type="Shared2FCBBoxHead",
+            in_channels=2,
+            fc_out_channels=4,
+            roi_feat_size=1,
+            num_classes=4,
+            reg_class_agnostic=True,
             loss_cls=dict(type="FederatedLoss", num_sampled=1, counts=[1, 2, 3, 4]),
             init_cfg=dict(type="Normal", std=0.01, bias_prob=0.01, override=dict(name="fc_cls")),
         )
@@ -195,9 +205,7 @@ def test_counts_from_the_training_set_leave_synthetic_images_out(real, synthetic
     )
     assert count_images(union).tolist() == [3, 1, 2], "[7], [7, 2], [7, 5, 7], [5] and no [2]"
     losses = torch.nn.ModuleList([FederatedLoss(), FederatedLoss(counts=[1, 1, 1])])
-    runner = SimpleNamespace(
-        model=losses, train_dataloader=SimpleNamespace(dataset=union)
-    )
+    runner = SimpleNamespace(model=losses, train_dataloader=SimpleNamespace(dataset=union))
     HOOKS.build(dict(type="CategoryCountsHook")).before_train(runner)
     assert losses[0].weights.tolist() == pytest.approx([math.sqrt(3), 1, math.sqrt(2)])
     assert losses[1].weights is None, "its own counts stay"

@@ -56,15 +56,11 @@ def test_a_generation_config_is_generated_once_where_it_is_loaded(
 
 
 @pytest.mark.heavy
-def test_of_two_processes_one_generates(
-    tiny_config, generation_config, tiny_sd_folder, tmp_path
-):
+def test_of_two_processes_one_generates(tiny_config, generation_config, tiny_sd_folder, tmp_path):
     command = [sys.executable, "-c", JOB, str(tiny_config), str(generation_config(tiny_sd_folder))]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = [
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
-        )
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
         for _ in range(2)
     ]
     found = [process.communicate()[0].splitlines()[-1] for process in started]

@@ -52,8 +52,13 @@ def synthetic_folder(tmp_path, lvis_folder, maps, panoptic=False, sources=()):
         if panoptic:  # segment id 300 + position, category as given
             ids = grid([300 + k for k in range(4)])
             infos = [
-                dict(id=300 + k, category_id=value, area=1024, iscrowd=0,
-                     bbox=[32 * (k % 2), 32 * (k // 2), 32, 32])
+                dict(
+                    id=300 + k,
+                    category_id=value,
+                    area=1024,
+                    iscrowd=0,
+                    bbox=[32 * (k % 2), 32 * (k // 2), 32, 32],
+                )
                 for k, value in enumerate(values)
             ]
             annotations.append(dict(image_id=image["id"], file_name=name, segments_info=infos))
@@ -90,8 +95,13 @@ def semantic_config(tmp_path, reduce):
         data_prefix=dict(img_path="images", seg_map_path="labels"),
         pipeline=[
             dict(type="LoadImageFromFile"),
-            dict(type="LoadAnnotations", with_bbox=True, with_mask=True, with_seg=True,
-                 reduce_zero_label=reduce),
+            dict(
+                type="LoadAnnotations",
+                with_bbox=True,
+                with_mask=True,
+                with_seg=True,
+                reduce_zero_label=reduce,
+            ),
             dict(type="PackDetInputs"),
         ],
     )
@@ -111,7 +121,8 @@ def test_semantic_labels_are_the_real_datasets(tmp_path, lvis_folder, reduce):
     union = DATASETS.build(cfg.train_dataloader.dataset)
     assert union.is_synthetic.tolist() == [False, False, True, True]
     assert image_sources(union) == (
-        ["a.jpg", "b.jpg", f"{1:012d}.jpg", f"{2:012d}.jpg"], [None, None, "b.jpg", "b.jpg"]
+        ["a.jpg", "b.jpg", f"{1:012d}.jpg", f"{2:012d}.jpg"],
+        [None, None, "b.jpg", "b.jpg"],
     )
     for index, expected in ((0, [0, 1, 2, 3]), (2, [0, 3, 255, 1]), (3, [2, 255, 255, 255])):
         sample = union[index]["data_samples"]
@@ -197,7 +208,8 @@ def test_panoptic_segments_have_the_real_datasets_labels(tmp_path, lvis_folder):
     assert np.array_equal(made.gt_sem_seg.sem_seg[0].numpy(), grid([0, 3, 0, 1]))
     masks = made.gt_instances.masks.masks
     assert [mask.sum() for mask in masks] == [1024] * 3
-    assert masks[1][40, 10] == 1 and made.gt_instances.bboxes[1].tensor[0].tolist() == [0, 32, 32, 64]
+    assert masks[1][40, 10] == 1
+    assert made.gt_instances.bboxes[1].tensor[0].tolist() == [0, 32, 32, 64]
 
 
 def test_a_folder_of_another_kind_is_named(tmp_path, lvis_folder):
@@ -237,7 +249,7 @@ def run(full, tmp_path, **options):
     path = tmp_path / "config.py"
     full.dump(path)
     train(TrainingOptions(str(path), work_dir=str(tmp_path / "run"), **options))
-    logs = [p for p in (tmp_path / "run").glob("*/*.json")]
+    logs = list((tmp_path / "run").glob("*/*.json"))
     return [json.loads(p.read_text()) for p in logs]
 
 

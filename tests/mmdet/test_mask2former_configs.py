@@ -76,7 +76,10 @@ def sample(things: int, stuff: int) -> DetDataSample:
     """Two objects where there are things; two kinds of ground where there is stuff."""
     found = DetDataSample(
         metainfo=dict(
-            img_shape=(SIZE, SIZE - 8), ori_shape=(32, 28), scale_factor=(2.0, 2.0), img_id=1,
+            img_shape=(SIZE, SIZE - 8),
+            ori_shape=(32, 28),
+            scale_factor=(2.0, 2.0),
+            img_id=1,
         )
     )
     masks = np.zeros((2, SIZE, SIZE - 8), np.uint8)
@@ -121,8 +124,12 @@ def test_a_training_step_and_a_prediction(name, made_small):
     optimizer.update_params(total)
     after = model.state_dict()
     moved = {key for key in after if not torch.equal(before[key], after[key])}
-    for part in ("backbone", "pixel_decoder.encoder.layers.0.self_attn.sampling_offsets",
-                 "transformer_decoder", "query_feat"):
+    for part in (
+        "backbone",
+        "pixel_decoder.encoder.layers.0.self_attn.sampling_offsets",
+        "transformer_decoder",
+        "query_feat",
+    ):
         assert any(part in key for key in moved), part
 
     # 2. A prediction, in the size of the original image.

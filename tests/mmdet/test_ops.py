@@ -86,9 +86,17 @@ def test_threads_of_roi_align_stay_out_of_the_graph(monkeypatch):
     try:
         with torch.no_grad():  # as in the forward of an autograd function
             ops.roi_align_forward(
-                features, torch.tensor([[0, 0, 0, 4, 4.0]]), output, empty, empty,
-                aligned_height=2, aligned_width=2, spatial_scale=1.0, sampling_ratio=1,
-                pool_mode=1, aligned=True,
+                features,
+                torch.tensor([[0, 0, 0, 4, 4.0]]),
+                output,
+                empty,
+                empty,
+                aligned_height=2,
+                aligned_width=2,
+                spatial_scale=1.0,
+                sampling_ratio=1,
+                pool_mode=1,
+                aligned=True,
             )
     finally:
         torch.set_num_threads(before)

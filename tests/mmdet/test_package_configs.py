@@ -173,8 +173,7 @@ CONFIGS = [
     "yolox/yolox_tiny_8xb8-300e_coco.py",  # Mosaic and MixUp in a MultiImageMixDataset
     "boxinst/boxinst_r50_fpn_ms-90k_coco.py",
     "dcn/mask-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py",
-    "simple_copy_paste/"
-    "mask-rcnn_r50_fpn_rpn-2conv_4conv1fc_syncbn-all_32xb2-ssj-scp-90k_coco.py",
+    "simple_copy_paste/mask-rcnn_r50_fpn_rpn-2conv_4conv1fc_syncbn-all_32xb2-ssj-scp-90k_coco.py",
     "mm_grounding_dino/coco/grounding_dino_swin-t_finetune_16xb4_1x_coco.py",
 ]
 
@@ -195,8 +194,10 @@ def test_a_batch_has_the_right_labels(name, folders):
         ("htc/htc_r50_fpn_1x_coco.py", "a pipeline that loads semantic maps"),
         ("fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py", "proposals"),
         ("openimages/faster-rcnn_r50_fpn_32xb2-cas-1x_openimages.py", "sampler ClassAwareSampler"),
-        ("soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py",
-         "sampler GroupMultiSourceSampler"),
+        (
+            "soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py",
+            "sampler GroupMultiSourceSampler",
+        ),
         ("mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365.py", "annotated with texts"),
     ],
 )

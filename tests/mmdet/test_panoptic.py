@@ -64,9 +64,7 @@ def test_the_quality_of_predictions(truth):
     pytest.importorskip("hotcoco", reason="hotcoco is not installed")
     predicted = torch.full((1, 8, 8), 1)  # the sky everywhere but for one cup
     predicted[0, :4, :4] = 1000
-    sample = dict(
-        img_id=3, img_path="x/one.jpg", pred_panoptic_seg=dict(sem_seg=predicted)
-    )
+    sample = dict(img_id=3, img_path="x/one.jpg", pred_panoptic_seg=dict(sem_seg=predicted))
     built = metric(truth)
     built.process(None, [sample])
     scores = built.evaluate(size=1)

@@ -206,9 +206,10 @@ def test_wrapped_datasets_are_read_through():
     repeated.dataset, repeated.times = Wrapped(LABELS, SYNTHETIC), 2
     repeated._ori_len, repeated._fully_initialized = 6, True
     sampler = RepeatFactorSampler(repeated, 0.9, "real", seed=0)
-    assert sampler.factors.tolist() == repeat_factors(
-        LABELS * 2, 0.9, "real", np.tile(SYNTHETIC, 2)
-    ).tolist()
+    assert (
+        sampler.factors.tolist()
+        == repeat_factors(LABELS * 2, 0.9, "real", np.tile(SYNTHETIC, 2)).tolist()
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ def test_the_mean_over_images():
     truth = [torch.tensor([[[0, 0, 1]]]), torch.tensor([[[1, 1, 255]]])]
     found = [torch.tensor([[[0, 1, 1]]]), torch.tensor([[[1, 0, 0]]])]
     samples = [
-        dict(gt_sem_seg=dict(sem_seg=t), pred_sem_seg=dict(sem_seg=f))
-        for t, f in zip(truth, found)
+        dict(gt_sem_seg=dict(sem_seg=t), pred_sem_seg=dict(sem_seg=f)) for t, f in zip(truth, found)
     ]
     metric.process(None, samples[:1])
     metric.process(None, samples[1:])

@@ -46,9 +46,7 @@ def kinds(dataset):
 def test_class_balanced_gives_way_to_our_sampler():
     filters = dict(filter_empty_gt=True, min_size=32)
     cfg = config(
-        dict(
-            type="ClassBalancedDataset", oversample_thr=1e-3, dataset=leaf(filter_cfg=filters)
-        ),
+        dict(type="ClassBalancedDataset", oversample_thr=1e-3, dataset=leaf(filter_cfg=filters)),
         dict(type="DefaultSampler", shuffle=True),
     )
     changed = with_synthetic(cfg, "some/folder", policy="real").train_dataloader

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_both_arms_differ_in_the_data_alone(tmp_path, choice):
 @pytest.mark.parametrize("choice", ALL)
 def test_every_command_names_files_that_exist(tmp_path, choice):
     stages = [*demo.plan(tmp_path, choice), [demo.evaluate(tmp_path, choice)]]
-    for step in sum(stages, []):
+    for step in chain.from_iterable(stages):
         files = [step.arguments[0], *arguments_of(step, "--config")]
         assert all((PATH.parents[1] / f).is_file() for f in files), step.name
 
@@ -60,7 +61,7 @@ def test_no_two_detectors_share_a_folder(tmp_path):
 @pytest.mark.parametrize("framework", ["mmdet", "detectron2"])
 def test_val_is_not_built_while_choices_are_made_on_minival(tmp_path, framework):
     stages = demo.plan(tmp_path, choose(framework, split="minival"))
-    text = " ".join(" ".join(s.arguments) for s in sum(stages, []))
+    text = " ".join(" ".join(s.arguments) for s in chain.from_iterable(stages))
     assert "--split minival" in text and "--split val" not in text
     moved = {
         "mmdet": "test_dataloader.dataset.ann_file=minival/annotations.json",

@@ -93,8 +93,16 @@ def test_the_judges_config_is_the_demos_on_other_data():
     judge = Config.fromfile(CONFIG).to_dict()
     demo = Config.fromfile(CONFIG.with_name(CONFIG.name.removeprefix("judge_"))).to_dict()
     assert {key for key in judge if judge[key] != demo.get(key)} == {
-        "data_root", "data_command", "work_dir", "train_dataloader", "test_dataloader",
-        "test_evaluator", "model", "max_iters", "train_cfg", "param_scheduler",
+        "data_root",
+        "data_command",
+        "work_dir",
+        "train_dataloader",
+        "test_dataloader",
+        "test_evaluator",
+        "model",
+        "max_iters",
+        "train_cfg",
+        "param_scheduler",
     }
     assert judge["train_dataloader"]["dataset"]["data_root"] == judge["data_root"]
     assert judge["test_dataloader"]["dataset"]["data_root"] == judge["data_root"]

@@ -23,15 +23,28 @@ def parse(monkeypatch, *arguments):
 
 def test_detectron2_gets_its_own_options(monkeypatch):
     arguments = parse(
-        monkeypatch, "--config-file", "a.yaml", "--num-gpus", "2", "--dist-url", "tcp://x:1",
-        "--seed", "3", "--resume", "MODEL.DEVICE", "cpu", "SOLVER.STEPS", "(1, 2)",
+        monkeypatch,
+        *"--config-file a.yaml --num-gpus 2 --dist-url tcp://x:1 --seed 3 --resume".split(),
+        *("MODEL.DEVICE", "cpu", "SOLVER.STEPS", "(1, 2)"),
     )
     assert arguments.pop("framework") is None
     options = tool.own_options(arguments, "detectron2")
     assert options == dict(
-        config="a.yaml", synthetic=None, no_synthetic=False, synthetic_only=False, policy=None,
-        synthetic_ratio=None, work_dir=None, seed=3, resume=True, eval_only=False, num_gpus=2, num_machines=1,
-        machine_rank=0, dist_url="tcp://x:1", add_config=[],
+        config="a.yaml",
+        synthetic=None,
+        no_synthetic=False,
+        synthetic_only=False,
+        policy=None,
+        synthetic_ratio=None,
+        work_dir=None,
+        seed=3,
+        resume=True,
+        eval_only=False,
+        num_gpus=2,
+        num_machines=1,
+        machine_rank=0,
+        dist_url="tcp://x:1",
+        add_config=[],
         opts=["MODEL.DEVICE", "cpu", "SOLVER.STEPS", "(1, 2)"],
     )
 
