@@ -1,8 +1,8 @@
 """What an autoencoder leaves of masks that go through it as colour maps.
 
-An instance is kept where a decoded segment of its category has an IoU of 0.75 and more with it. Only
-instances whose bounding box has 16 pixels and more a side count; they are drawn ``scale`` times as
-large, as a model paints them that works at a larger size than the dataset has.
+An instance is kept where a decoded segment of its category has an IoU of 0.75 and more with it.
+Only instances whose bounding box has 16 pixels and more a side count; they are drawn ``scale``
+times as large, as a model paints them that works at a larger size than the dataset has.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def read_segments(dataset: GroundTruth, palette: Palette) -> Iterator[Segments]:
     for annotation in dataset.data["annotations"]:
         if annotation["category_id"] in palette.index:
             found.setdefault(annotation["image_id"], []).append(annotation)
-    for image_id, annotations in found.items():
-        rles = [to_rle(a["segmentation"], sizes[image_id]) for a in annotations]
+    for image_id, instances in found.items():
+        rles = [to_rle(a["segmentation"], sizes[image_id]) for a in instances]
         masks = [mask_api.decode(rle).astype(bool) for rle in rles]
-        yield [(a["category_id"], mask) for a, mask in zip(annotations, masks, strict=True)]
+        yield [(a["category_id"], mask) for a, mask in zip(instances, masks, strict=True)]
 
 
 def measure_round_trip(
@@ -68,7 +68,8 @@ def measure_round_trip(
     instances = kept = segments = extra = 0
     for image in images:
         large = [(c, mask.repeat(scale, 0).repeat(scale, 1)) for c, mask in image]
-        drawn = encode(large, large[0][1].shape, palette, "instance")
+        height, width = large[0][1].shape
+        drawn = encode(large, (height, width), palette, "instance")
         found = decode(
             reconstruct(drawn[None])[0],
             palette,

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pycocotools import mask as mask_api
 
+from mf_plugin.arrays import FloatArray, IntArray, Mask
 from mf_plugin.errors import InputError, shown
 from mf_plugin.evaluation.pieces import as_dict, column, pieces_of_file, pieces_of_list
 from mf_plugin.extras import require
@@ -30,6 +32,12 @@ from mf_plugin.lvis.validate import check_polygons
 
 IOU_TYPES = ("bbox", "segm")
 FIELDS = {"bbox": "bbox", "segm": "segmentation"}
+
+Int32Array = npt.NDArray[np.int32]
+# Image, category and score of each detection; which are kept; boxes and masks of those.
+Checked = tuple[
+    IntArray, IntArray, FloatArray, IntArray, FloatArray | None, list[dict[str, Any]] | None
+]
 
 
 @dataclass(frozen=True)
@@ -45,10 +53,10 @@ class Scope:
     """
 
     name: str
-    image_ids: np.ndarray
-    category_ids: np.ndarray
-    sizes: np.ndarray
-    verified: np.ndarray
+    image_ids: IntArray
+    category_ids: IntArray
+    sizes: IntArray
+    verified: Mask
 
 
 @dataclass(frozen=True)
@@ -69,22 +77,22 @@ class Results:
 
     name: str
     iou_types: tuple[str, ...]
-    image: np.ndarray
-    category: np.ndarray
-    scores: np.ndarray
-    boxes: np.ndarray | None
+    image: IntArray
+    category: IntArray
+    scores: FloatArray
+    boxes: FloatArray | None
     masks: list[dict[str, Any]] | None
-    rank_in_image: np.ndarray
-    rank_in_category: np.ndarray
+    rank_in_image: IntArray
+    rank_in_category: IntArray
     total: int
 
     @cached_property
-    def mask_boxes(self) -> np.ndarray:
+    def mask_boxes(self) -> FloatArray:
         """float64[D, 4] as x, y, width, height: the masks' own, not ``boxes``."""
         return np.asarray(self._measured("to_bbox"), dtype=np.float64).reshape(-1, 4)
 
     @cached_property
-    def mask_areas(self) -> np.ndarray:
+    def mask_areas(self) -> FloatArray:
         """float64[D] pixels."""
         return np.asarray(self._measured("area"), dtype=np.float64)
 
@@ -108,7 +116,7 @@ class Results:
             raise
 
 
-def read_results(source: str | Path | Sequence[Mapping], scope: Scope) -> Results:
+def read_results(source: str | Path | Sequence[Mapping[str, Any]], scope: Scope) -> Results:
     """Read and check detections: d2's ``lvis_instances_results.json``, mmdet's ``*.segm.json``
     (boxes too) or ``*.bbox.json``, or such a list.
 
@@ -134,9 +142,10 @@ class _Columns:
         self.total = 0
         self.fields = dict.fromkeys(IOU_TYPES, True)  # whether every kept detection has it
         self.first: Any = None
-        self.all: list[tuple[np.ndarray, ...]] = []  # image, category, score of every detection
-        self.kept: list[np.ndarray] = []  # indices into those
-        self.boxes: list[np.ndarray] = []
+        # image, category, score of every detection
+        self.all: list[tuple[Int32Array, Int32Array, FloatArray]] = []
+        self.kept: list[IntArray] = []  # indices into those
+        self.boxes: list[FloatArray] = []
         self.masks: list[dict[str, Any]] = []
 
     def add(self, entries: list[Any]) -> None:
@@ -162,11 +171,13 @@ class _Columns:
         self.kept.append(self.total + kept)
         self.total += len(entries)
         if len(kept):
-            self.fields["bbox"] &= boxes is not None
-            self.fields["segm"] &= masks is not None
-            if self.fields["bbox"]:
+            if boxes is None:
+                self.fields["bbox"] = False
+            elif self.fields["bbox"]:
                 self.boxes.append(boxes)
-            if self.fields["segm"]:
+            if masks is None:
+                self.fields["segm"] = False
+            elif self.fields["segm"]:
                 self.masks.extend(masks)
 
     def finish(self) -> Results:
@@ -197,7 +208,7 @@ class _Columns:
             self.total,
         )
 
-    def _check(self, entries: list[Any], partly: bool = False) -> tuple[Any, ...] | None:
+    def _check(self, entries: list[Any], partly: bool = False) -> Checked | None:
         """Columns of good entries; None, or an exception, where one is not as expected.
 
         Args:
@@ -215,10 +226,8 @@ class _Columns:
             return None
         if rows is None and masks is None and not partly:
             return None
-        boxes = np.zeros((0, 4))
-        if rows is None:
-            boxes = None
-        elif rows:
+        boxes: FloatArray | None = None if rows is None else np.zeros((0, 4))
+        if rows:
             numbers = _numbers(list(chain.from_iterable(rows)))
             if numbers is None or set(map(len, rows)) != {4}:
                 return None
@@ -254,7 +263,7 @@ def _some(entries: list[Any], values: list[Any] | None, key: str) -> bool:
     return values is None and any(key in e for e in entries)
 
 
-def _indices(ids: list[Any], known: np.ndarray) -> np.ndarray | None:
+def _indices(ids: list[Any], known: IntArray) -> IntArray | None:
     """Where each id stands among the known ones; None where one does not, or is no number."""
     values = np.array(ids)
     if values.dtype.kind not in "iuf" or not len(known) or bool in set(map(type, ids)):
@@ -263,7 +272,7 @@ def _indices(ids: list[Any], known: np.ndarray) -> np.ndarray | None:
     return found if np.array_equal(known[found], values) else None
 
 
-def _numbers(values: list[Any]) -> np.ndarray | None:
+def _numbers(values: list[Any]) -> FloatArray | None:
     """float64; None where one is no number, or not finite."""
     if any(not issubclass(t, (int, float)) or t is bool for t in set(map(type, values))):
         return None
@@ -271,7 +280,7 @@ def _numbers(values: list[Any]) -> np.ndarray | None:
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _ranks(group: np.ndarray, by_score: np.ndarray) -> np.ndarray:
+def _ranks(group: Int32Array, by_score: IntArray) -> IntArray:
     """int64: the rank of each detection in its group, best score first, earlier before later."""
     counts = np.bincount(group)
     small = group.astype(np.uint16) if len(counts) <= 1 << 16 else group  # numpy counts, not sorts

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from mf_plugin.arrays import AnyInts, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 
 PARTS = {"": "All", "_th": "Things", "_st": "Stuff"}
 
 
-def pixels_of_ids(ids: np.ndarray) -> np.ndarray:
+def pixels_of_ids(ids: AnyInts) -> Pixels:
     """uint8[H, W, 3], R G B: the inverse of `decode_panoptic`, for ids below 256^3."""
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
 

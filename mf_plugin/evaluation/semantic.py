@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mf_plugin.arrays import AnyInts, IntArray
 from mf_plugin.errors import InputError
 
 IGNORED = 255
@@ -29,7 +30,7 @@ class SemanticScores:
     iou: tuple[float, ...]
 
 
-def count_pixels(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+def count_pixels(truth: AnyInts, prediction: AnyInts, num_classes: int) -> IntArray:
     """The confusion matrix int64[C, C] of an image: rows are the truth's classes.
 
     Raises:
@@ -38,18 +39,18 @@ def count_pixels(truth: np.ndarray, prediction: np.ndarray, num_classes: int) ->
     if truth.shape != prediction.shape:
         raise InputError(f"label maps of {truth.shape} and {prediction.shape}: expected one size")
     known = truth != IGNORED
-    truth, prediction = truth[known].astype(np.int64), prediction[known].astype(np.int64)
-    for name, labels in (("truth", truth), ("prediction", prediction)):
+    true, predicted = truth[known].astype(np.int64), prediction[known].astype(np.int64)
+    for name, labels in (("truth", true), ("prediction", predicted)):
         if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
             raise InputError(
                 f"the {name} has labels {labels.min()} to {labels.max()}: expected 0 to "
                 f"{num_classes - 1}"
             )
-    pairs = np.bincount(truth * num_classes + prediction, minlength=num_classes**2)
+    pairs = np.bincount(true * num_classes + predicted, minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes)
 
 
-def semantic_scores(confusion: np.ndarray) -> SemanticScores:
+def semantic_scores(confusion: AnyInts) -> SemanticScores:
     """The scores of a confusion matrix int[C, C]."""
     same = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - same
