@@ -30,7 +30,7 @@ def check_fields(record: Any, what: str = "", **expected: str) -> None:
     Raises:
         InputError: names the first field whose value does not fit, and the value.
     """
-    for name, kind in _annotations(type(record)).items():
+    for name, kind in _annotations(record.__class__).items():
         value = getattr(record, name)
         if not _fits(value, kind):
             wanted = expected.get(name) or _describe(kind)

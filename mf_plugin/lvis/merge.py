@@ -60,7 +60,7 @@ def merge_lvis(
 
     images = [dict(image) for image in real["images"]]
     moved = [{**image, "id": image["id"] + image_offset} for image in synthetic["images"]]
-    if real_root is not None:
+    if real_root is not None and synthetic_root is not None:
         root = common_root(real_root, synthetic_root)
         _rewrite_paths(images, _relative(real_root, root))
         _rewrite_paths(moved, _relative(synthetic_root, root))
@@ -105,8 +105,8 @@ def recount(
     ]
 
 
-def _check_same_categories(real: list[dict], synthetic: list[dict]) -> None:
-    for position, (ours, theirs) in enumerate(zip(real, synthetic)):
+def _check_same_categories(real: list[dict[str, Any]], synthetic: list[dict[str, Any]]) -> None:
+    for position, (ours, theirs) in enumerate(zip(real, synthetic, strict=False)):
         for key in _COMPARED_KEYS:
             if ours.get(key) != theirs.get(key):
                 raise InputError(
@@ -123,11 +123,11 @@ def _check_same_categories(real: list[dict], synthetic: list[dict]) -> None:
         )
 
 
-def _largest_id(records: list[dict]) -> int:
+def _largest_id(records: list[dict[str, Any]]) -> int:
     return max((record["id"] for record in records), default=0)
 
 
-def _smallest_id(records: list[dict]) -> int:
+def _smallest_id(records: list[dict[str, Any]]) -> int:
     return min((record["id"] for record in records), default=1)
 
 
@@ -137,14 +137,14 @@ def _relative(root: str | Path, base: Path) -> str:
     return "" if relative == "." else relative + "/"
 
 
-def _rewrite_paths(images: list[dict], prefix: str) -> None:
+def _rewrite_paths(images: list[dict[str, Any]], prefix: str) -> None:
     for image in images:
         path = prefix + image_path(image)
         image["coco_url"] = path
         image["file_name"] = path
 
 
-def _check_distinct_paths(real: list[dict], synthetic: list[dict]) -> None:
+def _check_distinct_paths(real: list[dict[str, Any]], synthetic: list[dict[str, Any]]) -> None:
     shared = {image_path(image) for image in real} & {image_path(image) for image in synthetic}
     if shared:
         raise InputError(
