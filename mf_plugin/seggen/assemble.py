@@ -58,9 +58,7 @@ class SegGenAssembler:
     def beside(self) -> bool:
         return True
 
-    def __call__(
-        self, group: SegGenGroup, painted: Sequence[PaintedCanvas]
-    ) -> list[CanvasResult]:
+    def __call__(self, group: SegGenGroup, painted: Sequence[PaintedCanvas]) -> list[CanvasResult]:
         return [
             self._assemble(group.describe(canvas), result)
             for canvas, result in zip(group.canvases, painted, strict=True)
@@ -72,7 +70,8 @@ class SegGenAssembler:
             "caption": painted.caption,
             "category_ids": [one.category_id for one in painted.judged],
         }
-        labels, infos = None, ()
+        labels: npt.NDArray[np.unsignedinteger] | None = None
+        infos: tuple[Record, ...] = ()
         if painted.image is not None and self.config.kind == "semantic":
             labels = self._label(painted.judged)
         elif painted.image is not None and self.config.kind == "panoptic":

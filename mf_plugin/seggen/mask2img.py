@@ -73,7 +73,7 @@ class Mask2Img:
 
     @property
     def kind(self) -> str:
-        """"instance", "semantic" or "panoptic"."""
+        """One of "instance", "semantic" and "panoptic"."""
         return self.record.kind
 
     @property

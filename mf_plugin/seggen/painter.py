@@ -41,14 +41,17 @@ class SegGenPainter:
     def __init__(self, plan: SegGenPlan, device: str) -> None:
         config = plan.config
         self._config, self._plan = config, plan
-        options = {"device": device, "dtype": config.dtype, "scheduler": config.scheduler}
-        self._mask2img = Mask2Img.from_pretrained(config.mask2img, **options)
+        self._mask2img = Mask2Img.from_pretrained(
+            config.mask2img, device, config.dtype, scheduler=config.scheduler
+        )
         self._text2mask = None
         self._folders = {"mask2img": Path(config.mask2img)}
         models: list[Text2Mask | Mask2Img] = [self._mask2img]
         if config.system == MASKSYN:
             assert config.text2mask is not None
-            self._text2mask = Text2Mask.from_pretrained(config.text2mask, **options)
+            self._text2mask = Text2Mask.from_pretrained(
+                config.text2mask, device, config.dtype, scheduler=config.scheduler
+            )
             self._folders["text2mask"] = Path(config.text2mask)
             models.append(self._text2mask)
         for model in models:
@@ -101,9 +104,7 @@ class SegGenPainter:
             reason = "" if judged[place] else (EMPTY_MAP if self._text2mask else EMPTY)
             results[canvas_place] = PaintedCanvas(captions[place], judged[place], reason=reason)
         for place, colormap, image in zip(painted, maps, images, strict=True):
-            results[live[place]] = PaintedCanvas(
-                captions[place], judged[place], colormap, image
-            )
+            results[live[place]] = PaintedCanvas(captions[place], judged[place], colormap, image)
         return tuple(results)
 
     def _caption(self, canvas: SegGenCanvas) -> str:
@@ -122,9 +123,10 @@ class SegGenPainter:
         config, plan = self._config, self._plan
         if self._text2mask is None or not canvases:
             return [judge_real(canvas.segments, config.gates) for canvas in canvases]
+        seeds = [canvas.text2mask_seed for canvas in canvases]
         maps = self._text2mask(
             captions,
-            seeds=[canvas.text2mask_seed for canvas in canvases],
+            seeds=[seed for seed in seeds if seed is not None],  # each of MaskSyn's has one
             size=config.size,
             steps=config.text2mask_steps,
             guidance=config.text2mask_guidance,

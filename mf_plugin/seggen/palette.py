@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 Color = tuple[int, int, int]
 Colors = npt.NDArray[np.uint8]
 
-# The colours of 133 categories (COCO panoptic) keep it; what an autoencoder adds is mostly below half
-# of it (docs/seggen.md).
+# The colours of 133 categories (COCO panoptic) keep it; what an autoencoder adds is mostly below
+# half of it (docs/seggen.md).
 MIN_DISTANCE = 60.0
 _MOST_PLANES = 17  # of a lattice along an axis: 16 grey levels between two
 _CENTRINGS = ("simple", "body", "face")
@@ -224,7 +224,8 @@ class _Lattice:
             grid = grid[(grid % 2 == grid[:, :1] % 2).all(1)]
         elif self.centring == "face":
             grid = grid[grid.sum(1) % 2 == 0]
-        return np.rint(grid * 255 / (np.array(self.counts) - 1)).astype(np.uint8)
+        levels: npt.NDArray[np.float64] = np.rint(grid * 255 / (np.array(self.counts) - 1))
+        return levels.astype(np.uint8)
 
 
 def _lattice(counts: tuple[int, int, int], centring: str) -> _Lattice:

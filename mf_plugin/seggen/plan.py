@@ -292,9 +292,7 @@ def make_plan(config: SegGenConfig, source: Source) -> SegGenPlan:
     )
     check_budget(config, count, main)
     first = Round(0, 0, tuple(islice(cycle(mains), count)))
-    plan = SegGenPlan(
-        config, vocabulary, main, (first,), source, captions, tuple(image_ids)
-    )
+    plan = SegGenPlan(config, vocabulary, main, (first,), source, captions, tuple(image_ids))
     for category in main:
         if not plan._holders[category.id]:
             raise InputError(
@@ -331,13 +329,13 @@ def _read_captions(
     return useful
 
 
-def _read_blip2_captions(
-    path: str | Path, image_ids: Sequence[int]
-) -> dict[int, tuple[str, ...]]:
+def _read_blip2_captions(path: str | Path, image_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     """Image id -> its caption, of what a training of SegGen had BLIP-2 say."""
     try:
         said = json.loads(Path(path).read_text(encoding="utf-8"))["captions"]
-        found = {int(image_id): (str(caption),) for image_id, caption in said.items()}
+        found: dict[int, tuple[str, ...]] = {
+            int(image_id): (str(caption),) for image_id, caption in said.items()
+        }
     except OSError:
         raise InputError(f"{path} is no file: expected the captions.json of a training") from None
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -42,4 +42,5 @@ def make_generators(seeds: Sequence[int]) -> list[Any]:
 
 def to_pixels(images: npt.NDArray[Any]) -> Images:
     """float[N, H, W, 3] in [0, 1] -> uint8; what is not finite becomes 0."""
-    return np.rint(np.nan_to_num(images).clip(0, 1) * 255).astype(np.uint8)
+    rounded: npt.NDArray[Any] = np.rint(np.nan_to_num(images).clip(0, 1) * 255)
+    return rounded.astype(np.uint8)

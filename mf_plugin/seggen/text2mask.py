@@ -30,9 +30,7 @@ class Text2Mask:
         scheduler: name of a diffusers scheduler; None is the base's own.
     """
 
-    def __init__(
-        self, pipeline: Any, record: ModelRecord, *, scheduler: str | None = None
-    ) -> None:
+    def __init__(self, pipeline: Any, record: ModelRecord, *, scheduler: str | None = None) -> None:
         self.record = record
         pipeline.scheduler = make_scheduler(pipeline.scheduler, scheduler)
         pipeline.set_progress_bar_config(disable=True)
@@ -77,11 +75,12 @@ class Text2Mask:
     @property
     def reach(self) -> int:
         """Pixels over which the base's VAE mixes colours: what `decode` takes."""
-        return round(REACH * self._pipeline.vae_scale_factor / 4)
+        factor: int = self._pipeline.vae_scale_factor
+        return round(REACH * factor / 4)
 
     @property
     def kind(self) -> str:
-        """"instance", "semantic" or "panoptic"."""
+        """One of "instance", "semantic" and "panoptic"."""
         return self.record.kind
 
     @property

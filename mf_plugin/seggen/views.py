@@ -90,7 +90,5 @@ def draw_view(
 
 def _scaled(original: tuple[int, int], size: tuple[int, int], zoom: float) -> tuple[int, int]:
     factor = zoom * max(size[0] / original[0], size[1] / original[1])
-    height, width = (
-        max(v, round(o * factor)) for o, v in zip(original, size, strict=True)
-    )
+    height, width = (max(v, round(o * factor)) for o, v in zip(original, size, strict=True))
     return height, width

@@ -32,7 +32,10 @@ def ids(*names):
         (["dog", "bicycle", "dog"], "two dogs and a bicycle"),
         (["wall-other-merged"], "a wall"),
         (["door;double door"] * 3, "three doors"),
-        (["bow_(weapon)", "scissors", "person", "person"], "a bow, a pair of scissors and two people"),
+        (
+            ["bow_(weapon)", "scissors", "person", "person"],
+            "a bow, a pair of scissors and two people",
+        ),
     ],
 )
 def test_composes(names, caption):
@@ -128,9 +131,7 @@ def write(path, data):
 
 def test_reads_coco_captions(tmp_path):
     entries = [(7, " A dog\n runs. "), (9, "Two cats."), (7, "A brown dog.")]
-    annotations = [
-        {"id": n, "image_id": i, "caption": c} for n, (i, c) in enumerate(entries)
-    ]
+    annotations = [{"id": n, "image_id": i, "caption": c} for n, (i, c) in enumerate(entries)]
     path = write(tmp_path / "captions.json", {"images": [], "annotations": annotations})
     assert read_coco_captions(path) == {7: ("A dog runs.", "A brown dog."), 9: ("Two cats.",)}
     assert read_coco_captions(path, [9, 10]) == {9: ("Two cats.",)}

@@ -173,7 +173,7 @@ class CachedBatches(Batches):
         self._all_context, self._all_pooled = self._encode_texts(list(texts))
 
     def _encode(self, samples: Sequence[Sample]) -> Encoded:
-        rows = [sample.index * self._variants + sample.variant for sample in samples]
+        rows = [sample.pair_index * self._variants + sample.variant for sample in samples]
         return Encoded(
             self._all_latents[rows],
             None if self._all_maps is None else self._all_maps[rows],

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mf_plugin.arrays import IntArray
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
 
 _SAMPLE, _ORDER, _CACHE = range(3)  # what a seed is for
@@ -19,7 +20,7 @@ _SAMPLE, _ORDER, _CACHE = range(3)  # what a seed is for
 class Sample(NamedTuple):
     """What one pass takes of the data.
 
-    index: of the pair.
+    pair_index: which of the pairs.
     variant: of it, in a cache.
     pair: a random part of it; None where a cache holds the variants.
     empty: whether its caption is left out.
@@ -27,7 +28,7 @@ class Sample(NamedTuple):
     noise: seed of its noise.
     """
 
-    index: int
+    pair_index: int
     variant: int
     pair: Pair | None
     empty: bool
@@ -56,7 +57,8 @@ class SampleStream:
     ) -> None:
         self._pairs, self._seed, self._empty = pairs, seed, empty_caption
         self._step_size, self._variants = step_size, variants
-        self._epoch, self._order = -1, np.zeros(0, np.int64)
+        self._epoch = -1
+        self._order: IntArray = np.zeros(0, np.int64)
 
     def __getitem__(self, number: int) -> Sample:
         epoch, place = divmod(number, len(self._pairs))

@@ -101,9 +101,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     training = _prepare(config, work, device)
     fingerprint = training.source.fingerprint()
-    checkpoints = Checkpoints(
-        training.accelerator, work, config, training.record, fingerprint
-    )
+    checkpoints = Checkpoints(training.accelerator, work, config, training.record, fingerprint)
     start = checkpoints.resume(resume)
     _run(training, checkpoints, TrainingLog(training.accelerator, work, start), start)
     if training.accelerator.is_main_process:
@@ -113,9 +111,7 @@ def train(
     return out
 
 
-def build_record(
-    config: SegGenTrainConfig, base: Any, category_ids: Sequence[int]
-) -> ModelRecord:
+def build_record(config: SegGenTrainConfig, base: Any, category_ids: Sequence[int]) -> ModelRecord:
     """What the model that a config trains will say of itself."""
     distance = config.palette_min_distance
     palette = make_palette(
@@ -198,9 +194,7 @@ def _prepare(config: SegGenTrainConfig, work: Path, device: str | None) -> _Trai
     accelerator.register_for_checkpointing(average)
     if config.tracker is not None:
         accelerator.init_trackers("tensorboard")
-    return _Training(
-        config, accelerator, source, pairs, base, record, network, average, optimizer
-    )
+    return _Training(config, accelerator, source, pairs, base, record, network, average, optimizer)
 
 
 def _set_precision(config: SegGenTrainConfig, base: Any, precision: str) -> None:
@@ -214,9 +208,7 @@ def _set_precision(config: SegGenTrainConfig, base: Any, precision: str) -> None
             torch.nn.Module.to(part, dtype)
 
 
-def _run(
-    training: _Training, checkpoints: Checkpoints, log: TrainingLog, start: int
-) -> None:
+def _run(training: _Training, checkpoints: Checkpoints, log: TrainingLog, start: int) -> None:
     torch = require("torch", "diffusion")
     config, accelerator = training.config, training.accelerator
     loss_of = DenoisingLoss(training.base.scheduler, config.min_snr)
@@ -238,9 +230,7 @@ def _run(
                 loss = loss_of(training.network, training.frozen_unet, batches(next(passes)))
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(
-                        training.network.parameters(), config.max_grad_norm
-                    )
+                    accelerator.clip_grad_norm_(training.network.parameters(), config.max_grad_norm)
                 training.optimizer.step()
                 training.optimizer.zero_grad(set_to_none=True)
             losses.append(loss.detach())

@@ -11,9 +11,9 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from mf_plugin.seggen.colormap import encode  # noqa: E402
-from mf_plugin.seggen.gates import GateConfig  # noqa: E402
-from mf_plugin.seggen.palette import Palette  # noqa: E402
+from mf_plugin.seggen.colormap import encode
+from mf_plugin.seggen.gates import GateConfig
+from mf_plugin.seggen.palette import Palette
 
 
 def block(top: int, left: int, height: int, width: int) -> np.ndarray:

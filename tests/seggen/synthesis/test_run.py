@@ -14,13 +14,13 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from mf_plugin.data.provider import SyntheticDataset  # noqa: E402
-from mf_plugin.errors import InputError  # noqa: E402
-from mf_plugin.generation.finished import read_finished, rewrite_report  # noqa: E402
-from mf_plugin.generation.run import generate, preview  # noqa: E402
-from mf_plugin.lvis.io import read_lvis, validate_lvis  # noqa: E402
-from mf_plugin.seggen.gates import GateConfig  # noqa: E402
-from mf_plugin.seggen.text2mask import Text2Mask  # noqa: E402
+from mf_plugin.data.provider import SyntheticDataset
+from mf_plugin.errors import InputError
+from mf_plugin.generation.finished import read_finished, rewrite_report
+from mf_plugin.generation.run import generate, preview
+from mf_plugin.lvis.io import read_lvis, validate_lvis
+from mf_plugin.seggen.gates import GateConfig
+from mf_plugin.seggen.text2mask import Text2Mask
 
 
 def read_lines(folder: Path) -> list[dict]:

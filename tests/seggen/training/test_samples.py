@@ -20,7 +20,7 @@ def pairs(source, palette):
 
 def test_every_epoch_meets_every_image_once_in_another_order(pairs):
     stream = SampleStream(pairs, seed=1, empty_caption=0.0, step_size=4)
-    epochs = [[stream[n].index for n in range(5 * e, 5 * e + 5)] for e in range(6)]
+    epochs = [[stream[n].pair_index for n in range(5 * e, 5 * e + 5)] for e in range(6)]
     assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 2
 
@@ -31,7 +31,7 @@ def test_a_sample_depends_on_its_number_alone(pairs):
     first = [forwards[n] for n in range(12)]
     second = [backwards[n] for n in reversed(range(12))][::-1]
     for a, b in zip(first, second, strict=True):
-        assert (a.index, a.empty, a.time, a.noise) == (b.index, b.empty, b.time, b.noise)
+        assert (a.pair_index, a.empty, a.time, a.noise) == (b.pair_index, b.empty, b.time, b.noise)
         assert (a.pair.image == b.pair.image).all() and a.pair.caption == b.pair.caption
     assert len({s.noise for s in first}) == 12
     other = SampleStream(pairs, 2, 0.3, 4)

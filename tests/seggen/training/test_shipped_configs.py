@@ -48,9 +48,7 @@ def write_source(folder: Path, format: str) -> SourceConfig:
             classes=folder / "classes.txt",
         )  # fmt: skip
     data: dict[str, Any] = {
-        "images": [
-            {"id": n, "file_name": f"{n}.jpg", "height": 32, "width": 40} for n in (1, 2)
-        ],
+        "images": [{"id": n, "file_name": f"{n}.jpg", "height": 32, "width": 40} for n in (1, 2)],
         "categories": [{"id": i, "name": n} for i, n in zip(ids, names, strict=True)],
     }
     box = [2, 2, 30, 2, 30, 30, 2, 30]

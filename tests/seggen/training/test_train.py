@@ -97,9 +97,7 @@ def test_text2mask_learns_and_leaves_the_averaged_weights(tiny_config, tiny_sd_f
     config = tiny_config(steps=3, ema=0.5, lr=1e-3)
     out = train(config, tmp_path / "work", device="cpu")
     saved = diffusers.UNet2DConditionModel.from_pretrained(out / "unet").conv_out.weight
-    state = diffusers.UNet2DConditionModel.from_config(
-        load_components(tiny_sd_folder).unet.config
-    )
+    state = diffusers.UNet2DConditionModel.from_config(load_components(tiny_sd_folder).unet.config)
     from safetensors.torch import load_file
 
     last = load_file(tmp_path / "work/checkpoints/step-00000003/model.safetensors")
