@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mf_plugin.arrays import Mask, Pixels
 from mf_plugin.generation.config import GenerationConfig
 from mf_plugin.generation.filters import blank, filter_mask
 from mf_plugin.generation.plan import Canvas, Group
@@ -48,7 +49,7 @@ def load_models(config: GenerationConfig, device: str) -> Models:
 
 
 def assemble_canvas(
-    image: np.ndarray,
+    image: Pixels,
     attention: Sequence[RegionAttention],
     group: Group,
     canvas: Canvas,
@@ -81,8 +82,8 @@ def assemble_canvas(
             masks[index], reasons[index] = filter_mask(mask, config.filters)
 
     # 3. What CLIP thinks of the rest.
-    scores = [None] * len(regions)
-    if models.clip is not None:
+    scores: list[float] = []
+    if models.clip is not None and config.clip is not None:
         texts = [prompt.text for prompt in canvas.prompts]
         scores = [float(score) for score in models.clip.score(crops, texts)]
         reasons = [
@@ -108,7 +109,7 @@ def assemble_canvas(
         mask = np.zeros(image.shape[:2], bool)
         mask[regions[index].slices] = masks[index]
         measures = {STABILITY: mask_stability(attention[index], crops[index], config.mask)}
-        if scores[index] is not None:
+        if scores:
             measures[CLIP_SCORE] = scores[index]
         objects.append(ObjectResult(category.id, prompt.text, mask, measures=measures))
     return CanvasResult(group.describe(canvas), kept_image, tuple(objects))
@@ -123,7 +124,7 @@ class Painted:
         attention: [canvas][region].
     """
 
-    images: np.ndarray
+    images: Pixels
     attention: Sequence[Sequence[RegionAttention]]
 
 
@@ -152,8 +153,8 @@ class MosaicAssembler:
 
 
 def _blank_rejected(
-    image: np.ndarray, masks: Sequence[np.ndarray], reasons: Sequence[str], group: Group
-) -> np.ndarray:
+    image: Pixels, masks: Sequence[Mask], reasons: Sequence[str], group: Group
+) -> Pixels:
     """Fill the regions of rejected objects, up to the masks of the objects that stay."""
     regions = group.layout.regions
     kept = np.zeros(image.shape[:2], bool)

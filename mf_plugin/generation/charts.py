@@ -44,9 +44,7 @@ def draw_histogram(counts: Sequence[int], what: str, low_below: float = 0.0) -> 
         )
     for tick in _TICKS:
         x = _LEFT + tick * plot_width
-        parts.append(
-            f'<text x="{x:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{tick:g}</text>'
-        )
+        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{tick:g}</text>')
     return _svg(parts, _WIDTH, _HEIGHT, f"Histogram: {what}")
 
 

@@ -175,7 +175,8 @@ class GenerationConfig(GeneratorConfig):
 
 def load_generation_config(path: str | Path) -> GeneratorConfig:
     """Run a config file and return its ``config``, of any generator; see `load_config_file`."""
-    return load_config_file(path, GeneratorConfig, _WANTED)
+    kind = GeneratorConfig  # a class that only its subclasses have instances of
+    return load_config_file(path, kind, _WANTED)  # type: ignore[type-abstract]
 
 
 def load_config_file(path: str | Path, kind: type[T], wanted: str | None = None) -> T:
@@ -226,8 +227,6 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 def _expect(config: GenerationConfig, name: str, holds: bool, expected: str) -> None:
     if not holds:
         raise InputError(f"{name} is {getattr(config, name)!r}; expected {expected}")
-
-
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mf_plugin.arrays import Mask, Pixels
 from mf_plugin.errors import InputError
 from mf_plugin.fields import check_fields
 
@@ -47,8 +48,8 @@ class FilterConfig:
 
 
 def filter_mask(
-    mask: np.ndarray, config: FilterConfig, region_area: int | None = None
-) -> tuple[np.ndarray, str]:
+    mask: Mask, config: FilterConfig, region_area: int | None = None
+) -> tuple[Mask, str]:
     """Reduce a mask to its plausible components.
 
     Args:
@@ -74,7 +75,7 @@ def filter_mask(
     return kept, SEVERAL_COMPONENTS if inside.sum() > config.components else ""
 
 
-def blank(image: np.ndarray, area: np.ndarray) -> np.ndarray:
+def blank(image: Pixels, area: Mask) -> Pixels:
     """Fill an area with its own mean colour: flat, so that nothing of an object is left in it.
 
     Args:

@@ -203,7 +203,7 @@ def _collect(
                 if "conditioning" in record:
                     canvas["conditioning"] = record["conditioning"]
         for position, obj in enumerate(record["objects"]):
-            item = {"category": places[obj["category_id"]]}
+            item: Record = {"category": places[obj["category_id"]]}
             item["text"] = texts.setdefault(obj["prompt"], len(texts))
             if obj["reason"]:
                 item["reason"] = obj["reason"]

@@ -183,8 +183,8 @@ class Groups(Sequence[Any]):
     plan: GeneratorPlan
 
     def __len__(self) -> int:
-        last = self.plan.rounds[-1]
-        return last.first_group + math.ceil(len(last.main) / self.plan.config.group_size)
+        last, size = self.plan.rounds[-1], int(self.plan.config.group_size)
+        return last.first_group + math.ceil(len(last.main) / size)
 
     def __getitem__(self, index: int) -> Any:  # type: ignore[override]
         if not 0 <= index < len(self):

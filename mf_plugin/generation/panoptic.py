@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from mf_plugin.arrays import IntArray, Mask, Pixels
 from mf_plugin.generation.records import ACCEPTED, Record
 
 PANOPTIC = "panoptic.json"
@@ -26,7 +27,8 @@ def to_panoptic(
         categories: LVIS category dicts of the vocabulary.
         things: ids of the categories whose objects are counted.
     """
-    images, annotations = [], []
+    images: list[Record] = []
+    annotations: list[Record] = []
     for record in records:
         if record["outcome"] != ACCEPTED:
             continue
@@ -57,8 +59,8 @@ def to_panoptic(
 
 
 def encode_panoptic(
-    segments: Sequence[tuple[int, np.ndarray]], size: tuple[int, int]
-) -> tuple[np.ndarray, tuple[Record, ...]]:
+    segments: Sequence[tuple[int, Mask]], size: tuple[int, int]
+) -> tuple[Pixels, tuple[Record, ...]]:
     """The PNG's pixels and its segments, numbered from 1.
 
     Args:
@@ -87,8 +89,8 @@ def encode_panoptic(
     return coded, tuple(infos)
 
 
-def decode_panoptic(pixels: np.ndarray) -> np.ndarray:
+def decode_panoptic(pixels: Pixels) -> IntArray:
     """Segment ids int64[H, W] of a PNG's pixels uint8[H, W, 3]."""
     weights = np.array([1, 256, 65536], np.int64)
-    ids: np.ndarray = pixels.astype(np.int64) @ weights
+    ids: IntArray = pixels.astype(np.int64) @ weights
     return ids

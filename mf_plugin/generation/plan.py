@@ -104,7 +104,8 @@ class Plan(GeneratorPlan):
         )
         return Group(index, layout, canvases)
 
-    def _canvas(self, index: int, main: Category, num_regions: int) -> Canvas:
+    def _canvas(self, index: int, main: Category | None, num_regions: int) -> Canvas:
+        assert main is not None, "a round of MosaicFusion has a main category for each canvas"
         config = self.config
         rng = np.random.default_rng((config.seed, _CANVAS_STREAM, index))
         seed = int(rng.integers(2**32))
@@ -114,8 +115,8 @@ class Plan(GeneratorPlan):
         categories[main_region] = main
         words = config.backgrounds or ("",)
         backgrounds = [words[i] for i in rng.integers(len(words), size=num_regions)]
-        names = [possible_names(category, config) for category in categories]
-        names = [choices[rng.integers(len(choices))] for choices in names]
+        possible = [possible_names(category, config) for category in categories]
+        names = [choices[rng.integers(len(choices))] for choices in possible]
         words = config.styles or ("",)
         styles = [words[i] for i in rng.integers(len(words), size=num_regions)]
         prompts = tuple(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mf_plugin.arrays import FloatArray
 from mf_plugin.generation.records import STABILITY, Record
 
 UNSTABLE_BELOW = 0.8  # stability under which a mask is counted as unstable
@@ -210,9 +211,10 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return round(sum(known) / len(known), 4) if known else None
 
 
-def _histogram(values: Sequence[float] | np.ndarray) -> list[int]:
+def _histogram(values: Sequence[float] | FloatArray) -> list[int]:
     bins = np.floor(np.asarray(values, float) * BINS + 1e-9).astype(int).clip(0, BINS - 1)
-    return np.bincount(bins, minlength=BINS).tolist()
+    counts: list[int] = np.bincount(bins, minlength=BINS).tolist()
+    return counts
 
 
 def _grid(places: Sequence[tuple[float, float]]) -> list[list[int]]:

@@ -19,8 +19,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+from mf_plugin.arrays import Mask, Pixels
 from mf_plugin.errors import InputError, shown
 from mf_plugin.generation.record_checks import check_line
 from mf_plugin.lvis.paths import image_path
@@ -29,6 +31,7 @@ from mf_plugin.lvis.polygons import mask_to_polygons
 Record = dict[str, Any]
 # A record, and its files by their path in the folder; none where the canvas is rejected.
 EncodedCanvas = tuple[Record, dict[str, bytes]]
+LabelMap = npt.NDArray[np.unsignedinteger]  # uint8[H, W], uint16[H, W] or uint8[H, W, 3]
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 STABILITY = "stability"  # a measure of each accepted object: mosaic.masks.mask_stability
@@ -65,9 +68,9 @@ class ObjectResult:
 
     category_id: int
     prompt: str
-    mask: np.ndarray | None
+    mask: Mask | None
     reason: str = ""
-    thumbnail: np.ndarray | None = None
+    thumbnail: Pixels | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -89,11 +92,11 @@ class CanvasResult:
     """
 
     planned: Record
-    image: np.ndarray | None
+    image: Pixels | None
     objects: tuple[ObjectResult, ...]
-    labels: np.ndarray | None = None
+    labels: LabelMap | None = None
     segments_info: tuple[Record, ...] = ()
-    conditioning: np.ndarray | None = None
+    conditioning: Pixels | None = None
     reason: str = ""
 
 
@@ -334,7 +337,7 @@ def _encode_object(obj: ObjectResult) -> Record:
     }
 
 
-def to_thumbnail(image: np.ndarray, side: int) -> str:
+def to_thumbnail(image: Pixels, side: int) -> str:
     """The image as JPEG in base64, its longer side at most ``side``."""
     scale = side / max(image.shape[:2])
     if scale < 1:
@@ -343,14 +346,14 @@ def to_thumbnail(image: np.ndarray, side: int) -> str:
     return base64.b64encode(_to_jpeg(image, _THUMBNAIL_QUALITY)).decode()
 
 
-def to_png(labels: np.ndarray) -> bytes:
+def to_png(labels: LabelMap) -> bytes:
     """A label map as PNG: uint8[H, W], uint16[H, W] or uint8[H, W, 3]."""
     buffer = io.BytesIO()
     Image.fromarray(labels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _to_jpeg(image: np.ndarray, quality: int) -> bytes:
+def _to_jpeg(image: Pixels, quality: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
