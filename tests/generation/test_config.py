@@ -43,7 +43,10 @@ from mf_plugin.generation.filters import FilterConfig
         ({"main_categories": "r"}, "main_categories is 'r'; expected a tuple of names"),
         ({"other_categories": ()}, "other_categories is ()"),
         ({"backgrounds": ()}, "backgrounds is (); expected words for the template's {background}"),
-        ({"template": "a {name}, {style}"}, "styles is (); expected words for the template's {style}"),
+        (
+            {"template": "a {name}, {style}"},
+            "styles is (); expected words for the template's {style}",
+        ),
     ],
 )
 def test_a_number_out_of_range_is_named(make_config, changes, message):
@@ -100,7 +103,10 @@ def test_a_child_imports_its_parent_and_leaves_no_trace(tmp_path):
     "text, message",
     [
         (None, "no such file"),
-        ("config = 3", "`config = GenerationConfig(...)` or `config = SegGenConfig(...)`, found int"),
+        (
+            "config = 3",
+            "`config = GenerationConfig(...)` or `config = SegGenConfig(...)`, found int",
+        ),
         ("x = 3", "found NoneType"),
         ("config = (", "does not run: SyntaxError"),
         ("import nothing_of_that_name", "does not run: ModuleNotFoundError"),
@@ -118,5 +124,3 @@ def test_a_file_that_is_no_config_is_named(tmp_path, text, message):
     with pytest.raises(InputError) as error:
         load_generation_config(path)
     assert message in str(error.value)
-
-

@@ -101,6 +101,6 @@ def test_a_folder_that_is_not_finished_or_damaged(folder, tmp_path):
 
 
 def test_a_folder_that_another_process_writes(folder):
-    with FileLock(folder / ".generate.lock"):
-        with pytest.raises(InputError, match="another process is writing"):
-            rewrite_report(folder)
+    message = "another process is writing"
+    with FileLock(folder / ".generate.lock"), pytest.raises(InputError, match=message):
+        rewrite_report(folder)

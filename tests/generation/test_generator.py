@@ -14,18 +14,18 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
-from mf_plugin.errors import InputError  # noqa: E402
-from mf_plugin.generation.config import UntilConfig  # noqa: E402
-from mf_plugin.generation.generator import (  # noqa: E402
+from mf_plugin.errors import InputError
+from mf_plugin.generation.config import UntilConfig
+from mf_plugin.generation.generator import (
     GeneratorConfig,
     GeneratorPlan,
     Round,
     select_categories,
 )
-from mf_plugin.generation.records import CanvasResult, ObjectResult  # noqa: E402
-from mf_plugin.generation.run import generate  # noqa: E402
-from mf_plugin.lvis.io import read_lvis, validate_lvis  # noqa: E402
-from mf_plugin.vocabulary import Category, Vocabulary  # noqa: E402
+from mf_plugin.generation.records import CanvasResult, ObjectResult
+from mf_plugin.generation.run import generate
+from mf_plugin.lvis.io import read_lvis, validate_lvis
+from mf_plugin.vocabulary import Category, Vocabulary
 
 VOCABULARY = Vocabulary([Category(2, "dog", frequency="r"), Category(5, "cat", frequency="f")])
 

@@ -22,16 +22,16 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from mf_plugin.errors import InputError  # noqa: E402
-from mf_plugin.generation.config import (  # noqa: E402
+from mf_plugin.errors import InputError
+from mf_plugin.generation.config import (
     GenerationConfig,
     UntilConfig,
     load_generation_config,
 )
-from mf_plugin.generation.progress import describe_outcomes  # noqa: E402
-from mf_plugin.generation.run import generate, preview  # noqa: E402
-from mf_plugin.generation.store import remove_dataset  # noqa: E402
-from mf_plugin.lvis.io import read_lvis, validate_lvis  # noqa: E402
+from mf_plugin.generation.progress import describe_outcomes
+from mf_plugin.generation.run import generate, preview
+from mf_plugin.generation.store import remove_dataset
+from mf_plugin.lvis.io import read_lvis, validate_lvis
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "generate.py"

@@ -95,7 +95,7 @@ def test_the_papers_plan(lvis_sized, name, height, width):
     assert plan.num_images == 8425 == 337 * 25
     assert len(plan.groups) == -(-8425 // config.group_size)
     per_category = Counter(category.id for category in plan.rounds[0].main)
-    assert per_category == {id_: 25 for id_ in range(1, 338)}
+    assert per_category == dict.fromkeys(range(1, 338), 25)
     assert len(plan.others) == 1203
     last = plan.groups[len(plan.groups) - 1]
     assert (last.layout.height, last.layout.width) == (height, width)

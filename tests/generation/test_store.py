@@ -217,9 +217,8 @@ def test_two_writers_of_one_folder(tmp_path):
 
 
 def test_an_error_before_the_first_group_leaves_nothing(tmp_path):
-    with pytest.raises(InputError):
-        with make_store(tmp_path / "set"):
-            raise InputError("the model does not fit")
+    with pytest.raises(InputError), make_store(tmp_path / "set"):
+        raise InputError("the model does not fit")
     assert not (tmp_path / "set").exists()
 
 

@@ -15,12 +15,12 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
-from mf_plugin.generation.assemble import MosaicAssembler, Painted  # noqa: E402
-from mf_plugin.generation.filters import FilterConfig  # noqa: E402
-from mf_plugin.generation.plan import Plan, make_plan  # noqa: E402
-from mf_plugin.generation.workers import MaskWorkers, assemble_group  # noqa: E402
-from mf_plugin.mosaic.attention import RegionAttention  # noqa: E402
-from mf_plugin.mosaic.masks import MaskConfig  # noqa: E402
+from mf_plugin.generation.assemble import MosaicAssembler, Painted
+from mf_plugin.generation.filters import FilterConfig
+from mf_plugin.generation.plan import Plan, make_plan
+from mf_plugin.generation.workers import MaskWorkers, assemble_group
+from mf_plugin.mosaic.attention import RegionAttention
+from mf_plugin.mosaic.masks import MaskConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,7 +43,9 @@ def painted(plan: Plan, index: int) -> Painted:
     images = rng.integers(0, 256, (len(group.canvases), 64, 64, 3), dtype=np.uint8)
     maps = [
         [
-            RegionAttention({1: rng.random((16, 16), np.float32), 2: rng.random((8, 8), np.float32)})
+            RegionAttention(
+                {1: rng.random((16, 16), np.float32), 2: rng.random((8, 8), np.float32)}
+            )
             for _ in group.layout.regions
         ]
         for _ in group.canvases
@@ -70,10 +72,11 @@ def test_groups_come_back_in_order_and_equal_to_the_callers_own(plan, number):
 def test_what_goes_wrong_in_a_worker_reaches_the_caller(plan):
     images = painted(plan, 0).images
     nothing = [[RegionAttention({})] * 4] * len(images)
-    with pytest.raises(Exception, match="mask scale 1: the model has attention at"):
-        with MaskWorkers(MosaicAssembler(plan.config), 1) as workers:
-            workers.add(plan.groups[0], Painted(images, nothing), seconds=0)
-            workers.finish()
+    message = "mask scale 1: the model has attention at"
+    assembler = MosaicAssembler(plan.config)
+    with pytest.raises(Exception, match=message), MaskWorkers(assembler, 1) as workers:
+        workers.add(plan.groups[0], Painted(images, nothing), seconds=0)
+        workers.finish()
 
 
 PARENT = """
