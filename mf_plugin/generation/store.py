@@ -170,9 +170,17 @@ class DatasetStore:
         return content["canvases"]
 
     def add(
-        self, group: int, canvases: Sequence[EncodedCanvas], seconds: float = 0.0
+        self,
+        group: int,
+        canvases: Sequence[EncodedCanvas],
+        seconds: float = 0.0,
+        environment: dict[str, Any] | None = None,
     ) -> Counter[str]:
-        """Write a group, which is done when this returns, and return its objects by outcome."""
+        """Write a group, which is done when this returns, and return its objects by outcome.
+
+        Args:
+            environment: of who made it, if that is not the store's own.
+        """
         records = []
         for record, files in canvases:
             for name, content in files.items():
@@ -182,7 +190,7 @@ class DatasetStore:
             records.append(record)
         group_record = {
             "canvases": records,
-            "environment": self.environment,
+            "environment": environment or self.environment,
             "seconds": seconds,
         }
         write_json_atomic(self._path(group), group_record)
