@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     agreement = commands.add_parser("agreement", help="painted segments with their captions")
     agreement.add_argument("--masksyn", type=Path, metavar="DIR", help="a folder of MaskSyn")
     agreement.add_argument("--model", type=Path, help="a Text2Mask, to paint maps with")
-    agreement.add_argument("--dataset", type=Path, metavar="DIR", help="whose captions --model gets")
+    agreement.add_argument("--dataset", type=Path, metavar="DIR", help="its captions are used")
     agreement.add_argument("--num-maps", type=int, default=200)
     agreement.add_argument("--steps", type=int, default=50, help="of the sampler")
     agreement.add_argument("--guidance", type=float, default=7.5)

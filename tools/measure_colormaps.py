@@ -1,6 +1,7 @@
 """What an autoencoder leaves of a dataset's masks: encode -> VAE -> decode.
 
-    python tools/measure_colormaps.py --dataset work_dirs/demo/data/train --vae mf_plugin/assets/tiny_sd
+    python tools/measure_colormaps.py --dataset work_dirs/demo/data/train \\
+        --vae mf_plugin/assets/tiny_sd
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What an autoencoder leaves of masks that go through it as colour maps.
 
-An instance is kept where a decoded segment of its category has an IoU of 0.75 and more with it. Only
-instances whose bounding box has 16 pixels and more a side count; they are drawn ``scale`` times as
-large, as a model paints them that works at a larger size than the dataset has.
+An instance is kept where a decoded segment of its category has an IoU of 0.75 and more with it.
+Only instances whose bounding box has 16 pixels and more a side count; they are drawn ``scale`` times
+as large, as a model paints them that works at a larger size than the dataset has.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How well a generated image keeps to the mask it was painted over: a judge's mean IoU.
 
-The annotations of a synthetic dataset are the masks that Mask2Img was given. A judge detector, which
+The annotations of a synthetic dataset are the masks that Mask2Img was given. A judge detector, that
 has seen plentiful real renderings and never filters or selects anything, is run on the images; what
 it sees, as a map of categories, is compared with the masks:
 

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 Color = tuple[int, int, int]
 Colors = npt.NDArray[np.uint8]
 
-# The colours of 133 categories (COCO panoptic) keep it; what an autoencoder adds is mostly below half
-# of it (docs/seggen.md).
+# The colours of 133 categories (COCO panoptic) keep it; what an autoencoder adds is mostly below
+# half of it (docs/seggen.md).
 MIN_DISTANCE = 60.0
 _MOST_PLANES = 17  # of a lattice along an axis: 16 grey levels between two
 _CENTRINGS = ("simple", "body", "face")

@@ -32,7 +32,10 @@ def ids(*names):
         (["dog", "bicycle", "dog"], "two dogs and a bicycle"),
         (["wall-other-merged"], "a wall"),
         (["door;double door"] * 3, "three doors"),
-        (["bow_(weapon)", "scissors", "person", "person"], "a bow, a pair of scissors and two people"),
+        (
+            ["bow_(weapon)", "scissors", "person", "person"],
+            "a bow, a pair of scissors and two people",
+        ),
     ],
 )
 def test_composes(names, caption):
