@@ -20,7 +20,8 @@ from mf_plugin import cli
 from mf_plugin.errors import InputError
 from mf_plugin.generation.config import load_generation_config
 from mf_plugin.generation.ray_maker import RayConfig
-from mf_plugin.generation.run import generate, preview
+from mf_plugin.generation.run import generate_to, preview
+from mf_plugin.generation.storage import open_storage
 
 logger = logging.getLogger("generate")
 
@@ -30,7 +31,9 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", required=True, help="a Python file with `config = ...`")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the dataset folder")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="the dataset folder, or s3://..."
+    )
     parser.add_argument(
         "--num-images",
         type=int,
@@ -94,17 +97,19 @@ def main() -> None:
     ray = None
     if arguments.launcher == "ray":
         ray = RayConfig(arguments.address, arguments.workers)
+    storage = open_storage(arguments.out)
     if arguments.preview is None:
-        folder = generate(
+        generate_to(
+            storage,
             config,
-            arguments.out,
             device=arguments.device,
             mask_workers=arguments.mask_workers,
             ray=ray,
         )
     else:
-        folder = preview(config, arguments.out, arguments.preview, device=arguments.device)
-    logger.info("%s", folder / "gallery.html")
+        preview(config, storage, arguments.preview, device=arguments.device)
+        storage = storage.beside("-preview")
+    logger.info("%s/gallery.html", storage)
 
 
 if __name__ == "__main__":

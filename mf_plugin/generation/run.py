@@ -19,6 +19,7 @@ from mf_plugin.generation.generator import GeneratorConfig, GeneratorPlan, Paint
 from mf_plugin.generation.makers import LocalMaker, Maker, identify, torch_threads
 from mf_plugin.generation.progress import Progress
 from mf_plugin.generation.ray_maker import RayConfig, RayMaker
+from mf_plugin.generation.records import count_objects
 from mf_plugin.generation.rounds import (
     Tally,
     describe_rounds,
@@ -26,6 +27,7 @@ from mf_plugin.generation.rounds import (
     plan_next_round,
     tally_objects,
 )
+from mf_plugin.generation.storage import Storage, open_storage
 from mf_plugin.generation.store import (
     DatasetStore,
     check_destination,
@@ -65,25 +67,42 @@ def generate(
         MissingExtra: the extra "diffusion" is not installed, or "scale" where it is needed.
     """
     out = Path(out)
+    generate_to(open_storage(out), config, device=device, mask_workers=mask_workers, ray=ray)
+    return out
+
+
+def generate_to(
+    storage: Storage,
+    config: GeneratorConfig,
+    *,
+    device: str = "cpu",
+    mask_workers: int = 1,
+    ray: RayConfig | None = None,
+) -> None:
+    """``generate`` to a folder or a URL."""
     if mask_workers < 0:
         raise InputError(f"mask_workers is {mask_workers}; expected 0 or more")
     plan = config.make_plan()
-    check_destination(out)
-    if check_resumable(out, identify(plan)):
-        remove_staging(out)
-        logger.info("%s is complete; nothing to do", out)
-        return out
-    if ray is not None:
+    check_destination(storage)
+    if check_resumable(storage, identify(plan)):
+        remove_staging(storage)
+        logger.info("%s is complete; nothing to do", storage)
+    elif ray is not None:
         with RayMaker(plan, device, ray) as maker:
-            return _fill(plan, maker, out)
-    with torch_threads(config.threads, device):
-        return generate_with(plan, plan.load_painter(device), out, device, mask_workers)
+            _fill(plan, maker, storage)
+    else:
+        with torch_threads(config.threads, device):
+            generate_with(plan, plan.load_painter(device), storage, device, mask_workers)
 
 
 def generate_with(
-    plan: GeneratorPlan, painter: Painter, out: Path, device: str, mask_workers: int = 1
-) -> Path:
-    """``generate`` with a plan that is checked and models that are loaded.
+    plan: GeneratorPlan,
+    painter: Painter,
+    out: Path | Storage,
+    device: str,
+    mask_workers: int = 1,
+) -> None:
+    """``generate_to`` with a plan that is checked and models that are loaded.
 
     Args:
         plan: of one round.
@@ -91,49 +110,49 @@ def generate_with(
         out, device, mask_workers: as in ``generate``.
     """
     with MaskWorkers(painter.assembler, mask_workers) as workers:
-        return _fill(plan, LocalMaker(painter, workers, device), out)
+        _fill(plan, LocalMaker(painter, workers, device), open_storage(out))
 
 
 def preview(
-    config: GeneratorConfig, out: str | Path, num_images: int, *, device: str = "cpu"
-) -> Path:
+    config: GeneratorConfig, out: str | Path | Storage, num_images: int, *, device: str = "cpu"
+) -> Path | str:
     """The plan's first canvases as a dataset of their own, beside ``out`` and named ``-preview``.
 
     A preview that is there already is replaced, whatever its config was.
     """
-    out = Path(out)
-    folder = out.with_name(out.name + "-preview")
-    check_destination(folder)
+    storage = open_storage(out).beside("-preview")
+    check_destination(storage)
     config = dataclasses.replace(config, num_images=num_images, until=None)  # type: ignore[type-var]
     config.make_plan()
-    remove_dataset(folder)
-    return generate(config, folder, device=device)
+    remove_dataset(storage)
+    generate_to(storage, config, device=device)
+    return storage.root
 
 
-def _fill(plan: GeneratorPlan, maker: Maker, out: Path) -> Path:
+def _fill(plan: GeneratorPlan, maker: Maker, storage: Storage) -> None:
     """Make what is missing in the folder, then finalise it."""
     store = DatasetStore(
-        out,
+        storage,
         identity={**identify(plan), "weights_sha256": maker.weights},
         environment=maker.environment,
         categories=plan.vocabulary.to_lvis(),
     )
     with store:
-        return _run_rounds(plan, maker, store)
+        _run_rounds(plan, maker, store)
 
 
-def _run_rounds(plan: GeneratorPlan, maker: Maker, store: DatasetStore) -> Path:
+def _run_rounds(plan: GeneratorPlan, maker: Maker, store: DatasetStore) -> None:
     """Make the groups that are not done, round by round, then finalise."""
     if store.complete:  # by another process, while this one was loading the model
-        return store.folder
+        return
     started, begin = datetime.now(timezone.utc), time.perf_counter()
     tally: Tally = Counter()
     num_new = 0
     with Progress(plan.num_images) as progress:
         while True:
             num_new += _make_round(plan, maker, store, progress)
-            for index in plan.last_round if plan.config.until else ():
-                tally += tally_objects(store.records(index))
+            for records in store.records_of(plan.last_round if plan.config.until else ()):
+                tally += tally_objects(records or ())
             longer = plan_next_round(plan, tally)
             if longer is None:
                 break
@@ -156,18 +175,17 @@ def _run_rounds(plan: GeneratorPlan, maker: Maker, store: DatasetStore) -> Path:
         "canvases": num_new,
         "canvases_per_second": round(num_new / seconds, 4),
     }
-    return store.finalise(len(plan.groups), run, describe_rounds(plan, tally))
+    store.finalise(len(plan.groups), run, describe_rounds(plan, tally))
 
 
 def _make_round(plan: GeneratorPlan, maker: Maker, store: DatasetStore, progress: Progress) -> int:
     """Make the groups of the last round that are not done; returns the number of new canvases."""
     waiting, num_new = [], 0
-    for index in plan.last_round:
-        outcomes = store.outcomes(index)
-        if outcomes is None:
+    for index, records in zip(plan.last_round, store.records_of(plan.last_round), strict=True):
+        if records is None:
             waiting.append(index)
         else:
-            progress.add(len(plan.canvas_numbers(index)), outcomes, earlier=True)
+            progress.add(len(records), count_objects(records), earlier=True)
     for made in maker.make(plan, waiting):
         outcomes = store.add(made.index, made.canvases, made.seconds, made.environment)
         progress.add(len(made.canvases), outcomes, status=maker.status)
