@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from mf_plugin.generation.workers import MadeGroup
 logger = logging.getLogger(__name__)
 
 _FATAL = (InputError, MissingExtra)  # the same worker would fail in the same way again
+_PATIENCE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,11 @@ class RayMaker:
             if worker.introduction is not None:
                 worker.actor.follow.remote(self._later)
         schedule = Schedule(indices, self._config.tries)
-        while True:
-            self._hand_out(schedule)
-            if schedule.finished:
-                break
-            yield from self._wait(schedule)
+        self._hand_out(schedule)
+        while not schedule.finished:
+            made = self._wait(schedule)
+            self._hand_out(schedule)  # before the group is written: no worker waits for that
+            yield from made
         if schedule.given_up is not None:
             failure = schedule.given_up
             raise RunFailed(
@@ -170,8 +172,9 @@ class RayMaker:
         address = self._config.address or "local"
         options = {"include_dashboard": False} if address == "local" else {}
         try:
+            _check_listening(address)  # Ray itself waits for minutes
             self._ray.init(address=address, log_to_driver=False, logging_level="error", **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"cannot join Ray at {address!r} ({_one_line(error)}); expected the address of a "
                 "running cluster"
@@ -294,6 +297,12 @@ class RayMaker:
         doing = "loading the models" if failure.group is None else f"group {failure.group}"
         where = f" on {failure.node}" if failure.node else ""
         logger.warning("worker %d%s, %s: %s", failure.worker, where, doing, failure.cause)
+
+
+def _check_listening(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 def _one_line(error: BaseException) -> str:
