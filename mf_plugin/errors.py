@@ -1,4 +1,4 @@
-"""The one exception for bad input."""
+"""The exception for bad input, and the one for a run that cannot go on."""
 
 from __future__ import annotations
 
@@ -20,3 +20,7 @@ def shown(value: object) -> str:
     except ValueError:  # an integer of more digits than Python prints
         text = f"a very large {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+class RunFailed(RuntimeError):
+    """A run cannot go on; the message is one line: what failed, why, and what is left."""

@@ -37,20 +37,23 @@ def read_json(
             (a lone surrogate), a number of thousands of digits, or is nested too deep.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise InputError(f"{path} is not a file: expected {what}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not valid json (truncated?): {error}") from None
     except ValueError as error:
         raise InputError(f"{str(path)!r} is no path ({error}): expected {what}") from None
     return parse_json(text, str(path), hook=hook, levels=levels)
 
 
 def parse_json(
-    text: str, name: str, *, hook: ObjectHook | None = None, levels: int | None = None
+    text: str | bytes, name: str, *, hook: ObjectHook | None = None, levels: int | None = None
 ) -> Any:
     """Parse json; ``name`` says in errors where the text is from. See `read_json`."""
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name} is not valid json (truncated?): {error}") from None
     try:
         with collection_paused():
             data = json.loads(text, object_hook=hook)

@@ -4,6 +4,8 @@
 
 The config says how: MosaicFusion (minilvis_rare.py) or SegGen (minilvis_masksyn.py, _imgsyn.py).
 
+``--launcher ray`` makes it on many GPUs or machines (docs/scaling.md).
+
 Run the same command again to go on with an unfinished one. The page to look at is OUT/gallery.html.
 A config is Python code and is executed: use configs that you trust.
 """
@@ -17,7 +19,9 @@ import logging
 from mf_plugin import cli
 from mf_plugin.errors import InputError
 from mf_plugin.generation.config import load_generation_config
-from mf_plugin.generation.run import generate, preview
+from mf_plugin.generation.ray_maker import RayConfig
+from mf_plugin.generation.run import generate_to, preview
+from mf_plugin.generation.storage import open_storage
 
 logger = logging.getLogger("generate")
 
@@ -27,7 +31,9 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", required=True, help="a Python file with `config = ...`")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the dataset folder")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="the dataset folder, or s3://..."
+    )
     parser.add_argument(
         "--num-images",
         type=int,
@@ -54,8 +60,24 @@ def parse_arguments() -> argparse.Namespace:
         metavar="N",
         help="processes that make masks while the U-Net goes on (default: 1)",
     )
-    parser.add_argument("--launcher", choices=("none",), default="none")
-    return parser.parse_args()
+    parser.add_argument(
+        "--launcher", choices=("none", "ray"), default="none", help="ray: on Ray's workers"
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of a running Ray cluster, or auto (default: start Ray on this machine)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="of Ray (default: one for each GPU, or for as many CPUs as the config has threads)",
+    )
+    arguments = parser.parse_args()
+    if arguments.launcher == "none" and (arguments.address or arguments.workers is not None):
+        parser.error("--address and --workers are for --launcher ray")
+    return arguments
 
 
 def main() -> None:
@@ -72,16 +94,22 @@ def main() -> None:
     if "num_images" in changes:
         changes["until"] = None
     config = dataclasses.replace(config, **changes)
+    ray = None
+    if arguments.launcher == "ray":
+        ray = RayConfig(arguments.address, arguments.workers)
+    storage = open_storage(arguments.out)
     if arguments.preview is None:
-        folder = generate(
+        generate_to(
+            storage,
             config,
-            arguments.out,
             device=arguments.device,
             mask_workers=arguments.mask_workers,
+            ray=ray,
         )
     else:
-        folder = preview(config, arguments.out, arguments.preview, device=arguments.device)
-    logger.info("%s", folder / "gallery.html")
+        preview(config, storage, arguments.preview, device=arguments.device)
+        storage = storage.beside("-preview")
+    logger.info("%s/gallery.html", storage)
 
 
 if __name__ == "__main__":

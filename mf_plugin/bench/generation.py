@@ -22,8 +22,9 @@ from mf_plugin.arrays import Mask, Pixels
 from mf_plugin.bench.peers import UnetCalls, sample_plainly, synchronise
 from mf_plugin.extras import require
 from mf_plugin.generation.config import GenerationConfig
+from mf_plugin.generation.makers import torch_threads
 from mf_plugin.generation.plan import load_vocabulary, make_plan
-from mf_plugin.generation.run import generate_with, torch_threads
+from mf_plugin.generation.run import generate_with
 from mf_plugin.mosaic.bilateral import BilateralConfig, build_grid, solve_bilateral
 from mf_plugin.mosaic.masks import attention_config_for
 

@@ -39,7 +39,8 @@ from mf_plugin.generation.records import (
     to_png,
     to_thumbnail,
 )
-from mf_plugin.generation.store import DATASET, LOCK, check_destination
+from mf_plugin.generation.storage import LOCK
+from mf_plugin.generation.store import DATASET, check_destination
 from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
 
 _FILE_KEYS = ("file_name", "sha256", "height", "width", "thumbnail", "conditioning")

@@ -20,7 +20,8 @@ from mf_plugin.generation.quality import JudgeScores, quality_report
 from mf_plugin.generation.readable import to_readable_json
 from mf_plugin.generation.record_checks import check_dataset
 from mf_plugin.generation.records import Record, from_files
-from mf_plugin.generation.store import DATASET, LOCK
+from mf_plugin.generation.storage import LOCK
+from mf_plugin.generation.store import DATASET
 from mf_plugin.jsonfile import MOST_LEVELS, parse_json, read_json
 from mf_plugin.lvis.io import read_lvis, validate_lvis, write_bytes_atomic
 

@@ -39,15 +39,19 @@ class Progress:
         """The plan has grown to so many canvases in all."""
         self._bar.total = canvases
 
-    def add(self, canvases: int, outcomes: Counter[str], earlier: bool = False) -> None:
+    def add(
+        self, canvases: int, outcomes: Counter[str], earlier: bool = False, status: str = ""
+    ) -> None:
         """Canvases are done.
 
         Args:
             outcomes: their objects by outcome.
             earlier: done by an earlier process: they count, and not for the speed.
+            status: of the workers, in a few words.
         """
         self._outcomes += outcomes
-        self._bar.set_postfix_str(describe_outcomes(self._outcomes), refresh=False)
+        text = "; ".join(filter(None, (describe_outcomes(self._outcomes), status)))
+        self._bar.set_postfix_str(text, refresh=False)
         if earlier:
             self._bar.initial += canvases
             self._bar.n += canvases

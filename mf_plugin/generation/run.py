@@ -7,23 +7,19 @@ round are independent of each other; their mask work runs beside the painter (wo
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from mf_plugin.errors import InputError
-from mf_plugin.extras import require
 from mf_plugin.generation.generator import GeneratorConfig, GeneratorPlan, Painter
+from mf_plugin.generation.makers import LocalMaker, Maker, identify, torch_threads
 from mf_plugin.generation.progress import Progress
+from mf_plugin.generation.ray_maker import RayConfig, RayMaker
+from mf_plugin.generation.records import count_objects
 from mf_plugin.generation.rounds import (
     Tally,
     describe_rounds,
@@ -31,6 +27,7 @@ from mf_plugin.generation.rounds import (
     plan_next_round,
     tally_objects,
 )
+from mf_plugin.generation.storage import Storage, open_storage
 from mf_plugin.generation.store import (
     DatasetStore,
     check_destination,
@@ -38,16 +35,18 @@ from mf_plugin.generation.store import (
     remove_dataset,
     remove_staging,
 )
-from mf_plugin.generation.workers import MadeGroup, MaskWorkers
+from mf_plugin.generation.workers import MaskWorkers
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # of the dataset folder
-_PACKAGES = ("mf-plugin", "torch", "diffusers", "transformers", "numpy", "scipy", "pillow")
-
 
 def generate(
-    config: GeneratorConfig, out: str | Path, *, device: str = "cpu", mask_workers: int = 1
+    config: GeneratorConfig,
+    out: str | Path,
+    *,
+    device: str = "cpu",
+    mask_workers: int = 1,
+    ray: RayConfig | None = None,
 ) -> Path:
     """Generate a dataset, or go on with one that an earlier call left unfinished.
 
@@ -57,77 +56,103 @@ def generate(
         device: of torch.
         mask_workers: processes that make masks and files while the U-Net goes on; 0 makes them
             in between. It changes no byte.
+        ray: make the groups on Ray's workers, which make their masks themselves; no byte changes.
 
     Returns:
         The dataset folder.
 
     Raises:
         InputError: something does not fit, named; nothing has been written then.
-        MissingExtra: the extra "diffusion" is not installed.
+        RunFailed: on Ray, a group failed again and again; what is done stays.
+        MissingExtra: the extra "diffusion" is not installed, or "scale" where it is needed.
     """
     out = Path(out)
+    generate_to(open_storage(out), config, device=device, mask_workers=mask_workers, ray=ray)
+    return out
+
+
+def generate_to(
+    storage: Storage,
+    config: GeneratorConfig,
+    *,
+    device: str = "cpu",
+    mask_workers: int = 1,
+    ray: RayConfig | None = None,
+) -> None:
+    """``generate`` to a folder or a URL."""
     if mask_workers < 0:
         raise InputError(f"mask_workers is {mask_workers}; expected 0 or more")
     plan = config.make_plan()
-    check_destination(out)
-    if check_resumable(out, _identify(plan)):
-        remove_staging(out)
-        logger.info("%s is complete; nothing to do", out)
-        return out
-    with torch_threads(config.threads, device):
-        return generate_with(plan, plan.load_painter(device), out, device, mask_workers)
+    check_destination(storage)
+    if check_resumable(storage, identify(plan)):
+        remove_staging(storage)
+        logger.info("%s is complete; nothing to do", storage)
+    elif ray is not None:
+        with RayMaker(plan, device, ray) as maker:
+            _fill(plan, maker, storage)
+    else:
+        with torch_threads(config.threads, device):
+            generate_with(plan, plan.load_painter(device), storage, device, mask_workers)
 
 
 def generate_with(
-    plan: GeneratorPlan, painter: Painter, out: Path, device: str, mask_workers: int = 1
-) -> Path:
-    """``generate`` with a plan that is checked and models that are loaded.
+    plan: GeneratorPlan,
+    painter: Painter,
+    out: Path | Storage,
+    device: str,
+    mask_workers: int = 1,
+) -> None:
+    """``generate_to`` with a plan that is checked and models that are loaded.
 
     Args:
         plan: of one round.
         painter: of ``plan.load_painter(device)``; torch has the plan's number of threads.
         out, device, mask_workers: as in ``generate``.
     """
-    store = DatasetStore(
-        out,
-        identity={**_identify(plan), "weights_sha256": painter.weights()},
-        environment=_describe_environment(device),
-        categories=plan.vocabulary.to_lvis(),
-    )
-    with store, MaskWorkers(painter.assembler, mask_workers) as workers:
-        return _run_rounds(plan, painter, store, workers, device)
+    with MaskWorkers(painter.assembler, mask_workers) as workers:
+        _fill(plan, LocalMaker(painter, workers, device), open_storage(out))
 
 
 def preview(
-    config: GeneratorConfig, out: str | Path, num_images: int, *, device: str = "cpu"
-) -> Path:
+    config: GeneratorConfig, out: str | Path | Storage, num_images: int, *, device: str = "cpu"
+) -> Path | str:
     """The plan's first canvases as a dataset of their own, beside ``out`` and named ``-preview``.
 
     A preview that is there already is replaced, whatever its config was.
     """
-    out = Path(out)
-    folder = out.with_name(out.name + "-preview")
-    check_destination(folder)
+    storage = open_storage(out).beside("-preview")
+    check_destination(storage)
     config = dataclasses.replace(config, num_images=num_images, until=None)  # type: ignore[type-var]
     config.make_plan()
-    remove_dataset(folder)
-    return generate(config, folder, device=device)
+    remove_dataset(storage)
+    generate_to(storage, config, device=device)
+    return storage.root
 
 
-def _run_rounds(
-    plan: GeneratorPlan, painter: Painter, store: DatasetStore, workers: MaskWorkers, device: str
-) -> Path:
+def _fill(plan: GeneratorPlan, maker: Maker, storage: Storage) -> None:
+    """Make what is missing in the folder, then finalise it."""
+    store = DatasetStore(
+        storage,
+        identity={**identify(plan), "weights_sha256": maker.weights},
+        environment=maker.environment,
+        categories=plan.vocabulary.to_lvis(),
+    )
+    with store:
+        _run_rounds(plan, maker, store)
+
+
+def _run_rounds(plan: GeneratorPlan, maker: Maker, store: DatasetStore) -> None:
     """Make the groups that are not done, round by round, then finalise."""
     if store.complete:  # by another process, while this one was loading the model
-        return store.folder
+        return
     started, begin = datetime.now(timezone.utc), time.perf_counter()
     tally: Tally = Counter()
     num_new = 0
     with Progress(plan.num_images) as progress:
         while True:
-            num_new += _make_round(plan, painter, store, workers, progress)
-            for index in plan.last_round if plan.config.until else ():
-                tally += tally_objects(store.records(index))
+            num_new += _make_round(plan, maker, store, progress)
+            for records in store.records_of(plan.last_round if plan.config.until else ()):
+                tally += tally_objects(records or ())
             longer = plan_next_round(plan, tally)
             if longer is None:
                 break
@@ -144,91 +169,25 @@ def _run_rounds(
     run = {
         "started": started.isoformat(timespec="seconds"),
         "host": platform.node(),
-        "device": _name_device(device),
-        "mask_workers": workers.number,
+        "device": maker.environment["device"],
+        **maker.describe(),
         "seconds": round(seconds, 3),
         "canvases": num_new,
         "canvases_per_second": round(num_new / seconds, 4),
     }
-    return store.finalise(len(plan.groups), run, describe_rounds(plan, tally))
+    store.finalise(len(plan.groups), run, describe_rounds(plan, tally))
 
 
-def _make_round(
-    plan: GeneratorPlan,
-    painter: Painter,
-    store: DatasetStore,
-    workers: MaskWorkers,
-    progress: Progress,
-) -> int:
+def _make_round(plan: GeneratorPlan, maker: Maker, store: DatasetStore, progress: Progress) -> int:
     """Make the groups of the last round that are not done; returns the number of new canvases."""
     waiting, num_new = [], 0
-    for index in plan.last_round:
-        outcomes = store.outcomes(index)
-        if outcomes is None:
+    for index, records in zip(plan.last_round, store.records_of(plan.last_round), strict=True):
+        if records is None:
             waiting.append(index)
         else:
-            progress.add(len(plan.canvas_numbers(index)), outcomes, earlier=True)
-    for made in _make_groups(painter, plan, waiting, workers):
-        progress.add(len(made.canvases), store.add(made.index, made.canvases, made.seconds))
+            progress.add(len(records), count_objects(records), earlier=True)
+    for made in maker.make(plan, waiting):
+        outcomes = store.add(made.index, made.canvases, made.seconds, made.environment)
+        progress.add(len(made.canvases), outcomes, status=maker.status)
         num_new += len(made.canvases)
     return num_new
-
-
-def _make_groups(
-    painter: Painter, plan: GeneratorPlan, indices: Iterable[int], workers: MaskWorkers
-) -> Iterator[MadeGroup]:
-    """The groups, each as soon as its masks are ready; the painter does not wait for them."""
-    for index in indices:
-        begin, group = time.perf_counter(), plan.groups[index]
-        painted = painter.paint(group)
-        yield from workers.add(group, painted, time.perf_counter() - begin)
-    yield from workers.finish()
-
-
-@contextmanager
-def torch_threads(threads: int, device: str) -> Iterator[None]:
-    """Run with the plan's thread count and give the process its own back."""
-    torch = require("torch", "diffusion")
-    try:
-        kind = torch.device(device).type
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first_line = str(error).split("\n")[0]
-        raise InputError(f"device {device!r} cannot be used: {first_line}") from error
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    if kind == "cuda":
-        torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _identify(plan: GeneratorPlan) -> dict[str, Any]:
-    """What the content depends on besides the weights."""
-    vocabulary = json.dumps(plan.vocabulary.to_lvis(), sort_keys=True)
-    return {
-        "format": FORMAT,
-        "config": plan.config.to_json(),
-        "config_hash": plan.config.config_hash,
-        "vocabulary_sha256": hashlib.sha256(vocabulary.encode()).hexdigest(),
-        **plan.identity(),
-    }
-
-
-def _describe_environment(device: str) -> dict[str, Any]:
-    versions = {"python": platform.python_version()}
-    for package in (*_PACKAGES, "opencv-python-headless"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {"device": _name_device(device), "versions": versions}
-
-
-def _name_device(device: str) -> str:
-    torch = require("torch", "diffusion")
-    if torch.device(device).type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
-    return torch.device(device).type

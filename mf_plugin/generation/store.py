@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from mf_plugin.errors import InputError
 from mf_plugin.generation.config import differences
@@ -36,43 +33,37 @@ from mf_plugin.generation.records import (
     to_annotations,
     to_manifest_line,
 )
-from mf_plugin.jsonfile import read_json
-from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
+from mf_plugin.generation.storage import LOCK, Storage, open_storage
+from mf_plugin.jsonfile import parse_json
 
 logger = logging.getLogger(__name__)
 
 DATASET = "dataset.json"
-LOCK = ".generate.lock"
 _STAGING = "groups"
-_IDENTITY = "identity.json"
+_IDENTITY = f"{_STAGING}/identity.json"
 _FILES = (DATASET, "annotations.json", PANOPTIC, "manifest.jsonl", "gallery.html", "run.json")
 
 
-def check_destination(folder: Path) -> None:
-    """See that a dataset can be written to ``folder``, without writing anything.
+def check_destination(out: str | Path | Storage) -> None:
+    """See that a dataset can be written to ``out``, without writing anything.
 
     Raises:
         InputError: it lies below something that is not a folder, is not writable, or holds files
             that no run of generation has left.
     """
-    parent = folder
-    while not parent.exists() and not parent.is_symlink():
-        parent = parent.parent
-    if not parent.is_dir():
-        raise InputError(f"cannot write {folder}: {parent} is not a folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {folder}: no permission to write in {parent}")
-    if parent == folder and not (folder / LOCK).is_file() and not (folder / DATASET).is_file():
-        foreign = sorted(path.name for path in folder.iterdir())
+    storage = open_storage(out)
+    storage.check_writable()
+    if not any(storage.exists(name) for name in (LOCK, DATASET, _IDENTITY)):
+        foreign = sorted(storage.names())
         if foreign:
             raise InputError(
-                f"{folder} holds other files ({foreign[0]}); expected a new or empty folder, or "
+                f"{storage} holds other files ({foreign[0]}); expected a new or empty folder, or "
                 "one that an earlier run of generation left"
             )
 
 
-def check_resumable(folder: Path, identity: dict[str, Any]) -> bool:
-    """See that what an earlier run left in ``folder``, if anything, is of the same settings.
+def check_resumable(out: str | Path | Storage, identity: dict[str, Any]) -> bool:
+    """See that what an earlier run left in ``out``, if anything, is of the same settings.
 
     Args:
         identity: what the content depends on, JSON values; other keys are not compared.
@@ -83,21 +74,22 @@ def check_resumable(folder: Path, identity: dict[str, Any]) -> bool:
     Raises:
         InputError: names each setting that differs, old -> new; or the folder is damaged.
     """
-    for path in (folder / DATASET, folder / _STAGING / _IDENTITY):
-        if not path.is_file():
+    storage = open_storage(out)
+    for name in (DATASET, _IDENTITY):
+        if not storage.exists(name):
             continue
         try:
-            old = read_json(path)
+            old = parse_json(storage.read(name), f"{storage}/{name}")
             old = {key: old.get(key) for key in identity if key != "config_hash"}
         except (InputError, AttributeError) as error:
-            raise InputError(f"{path} is damaged ({error}); remove {folder}") from error
+            raise InputError(f"{storage}/{name} is damaged ({error}); remove {storage}") from error
         found = differences(old, {key: identity[key] for key in old})
         if found:
             raise InputError(
-                f"{folder} was begun with other settings ({'; '.join(found)}); "
+                f"{storage} was begun with other settings ({'; '.join(found)}); "
                 "choose another folder or remove this one"
             )
-        return path.name == DATASET
+        return name == DATASET
     return False
 
 
@@ -105,7 +97,7 @@ class DatasetStore:
     """One dataset folder, held under a lock while the context lasts.
 
     Args:
-        folder: where the dataset goes; made if it is not there.
+        out: where the dataset goes, a folder or URL; made if it is not there.
         identity: what the content depends on besides the index: config, vocabulary, model. JSON
             values; they open dataset.json.
         environment: device and versions, JSON values. Noted with each group; where it changes on
@@ -118,42 +110,36 @@ class DatasetStore:
 
     def __init__(
         self,
-        folder: str | Path,
+        out: str | Path | Storage,
         *,
         identity: dict[str, Any],
         environment: dict[str, Any],
         categories: list[Record],
     ) -> None:
-        self.folder = Path(folder)
+        self.storage = open_storage(out)
         self.identity = identity
         self.environment = environment
         self.categories = categories
-        self._staging = self.folder / _STAGING
-        self._lock = FileLock(self.folder / LOCK)
+        self._held = ExitStack()
 
     def __enter__(self) -> DatasetStore:
-        check_destination(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(f"another process is writing {self.folder}") from None
-        try:
+        check_destination(self.storage)
+        with ExitStack() as held:
+            held.enter_context(self.storage.hold())
             self._open()
-        except BaseException:
-            self._lock.release()
-            raise
+            self._held = held.pop_all()
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is not None and not self.complete and not any(self._staging.glob("[0-9]*.json")):
-            remove_dataset(self.folder)
-        self._lock.release()
+        with self._held:
+            if error is not None and not self.complete:
+                if not any(name[0].isdigit() for name in self.storage.names(_STAGING)):
+                    remove_dataset(self.storage)
 
     @property
     def complete(self) -> bool:
         """Whether the dataset is finished."""
-        return (self.folder / DATASET).is_file()
+        return self.storage.exists(DATASET)
 
     def outcomes(self, group: int) -> Counter[str] | None:
         """Objects of a group by outcome ("accepted" or the reason); None if it is not done."""
@@ -162,38 +148,46 @@ class DatasetStore:
 
     def records(self, group: int) -> list[Record] | None:
         """The canvases of a group; None if it is not done."""
-        content = self._read(group)
-        if content is None:
-            return None
-        accepted = [r for r in content["canvases"] if r["outcome"] == ACCEPTED]
-        files = [r[key] for r in accepted for key in ("file_name", "label_file") if key in r]
-        if not all((self.folder / name).is_file() for name in files):
-            return None
-        return content["canvases"]
+        return next(self.records_of([group]))
+
+    def records_of(self, groups: Iterable[int]) -> Iterator[list[Record] | None]:
+        """``records`` of many groups, in their order."""
+        numbers = list(groups)
+        contents = self.storage.read_each(_path(group) for group in numbers)
+        for group, raw in zip(numbers, contents, strict=True):
+            content = self._decode(group, raw)
+            canvases: list[Record] = [] if content is None else content["canvases"]
+            accepted = [r for r in canvases if r["outcome"] == ACCEPTED]
+            files = [r[key] for r in accepted for key in ("file_name", "label_file") if key in r]
+            whole = content is not None and all(self.storage.exists(name) for name in files)
+            yield canvases if whole else None
 
     def add(
-        self, group: int, canvases: Sequence[EncodedCanvas], seconds: float = 0.0
+        self,
+        group: int,
+        canvases: Sequence[EncodedCanvas],
+        seconds: float = 0.0,
+        environment: dict[str, Any] | None = None,
     ) -> Counter[str]:
-        """Write a group, which is done when this returns, and return its objects by outcome."""
-        records = []
-        for record, files in canvases:
-            for name, content in files.items():
-                path = self.folder / name
-                path.parent.mkdir(exist_ok=True)
-                write_bytes_atomic(path, content)
-            records.append(record)
+        """Write a group, which is done when this returns, and return its objects by outcome.
+
+        Args:
+            environment: of who made it, if that is not the store's own.
+        """
+        self.storage.write({name: f for _, files in canvases for name, f in files.items()})
+        records = [record for record, _ in canvases]
         group_record = {
             "canvases": records,
-            "environment": self.environment,
+            "environment": environment or self.environment,
             "seconds": seconds,
         }
-        write_json_atomic(self._path(group), group_record)
+        self.storage.write_json(_path(group), group_record)
         return count_objects(records)
 
     def finalise(
         self, num_groups: int, run: dict[str, Any], facts: dict[str, Any] | None = None
-    ) -> Path:
-        """Assemble the dataset out of groups 0 to ``num_groups`` - 1 and return its folder.
+    ) -> Path | str:
+        """Assemble the dataset out of groups 0 to ``num_groups`` - 1 and return its folder or URL.
 
         Args:
             run: facts for run.json, which may differ from run to run.
@@ -203,12 +197,13 @@ class DatasetStore:
             ValueError: a group is not done.
         """
         if self.complete:
-            return self.folder
+            return self.storage.root
         records: list[Record] = []
         environments: list[dict[str, Any]] = []
         seconds = 0.0
-        for group in range(num_groups):
-            content = self._read(group)
+        contents = self.storage.read_each(_path(group) for group in range(num_groups))
+        for group, raw in enumerate(contents):
+            content = self._decode(group, raw)
             if content is None:
                 raise ValueError(f"group {group} of {num_groups} is not done")
             records += content["canvases"]
@@ -226,61 +221,49 @@ class DatasetStore:
         )
         gallery = render_gallery(records, self.categories, dataset)
         annotations = to_annotations(records, self.categories)
-        write_json_atomic(self.folder / "annotations.json", annotations)
+        storage = self.storage
+        storage.write_json("annotations.json", annotations)
         if any("segments_info" in record for record in records):
             panoptic = to_panoptic(records, self.categories, self.identity["things"])
-            write_json_atomic(self.folder / PANOPTIC, panoptic)
-        write_bytes_atomic(self.folder / "manifest.jsonl", manifest.encode())
-        write_bytes_atomic(self.folder / "gallery.html", gallery.encode())
-        run = {**run, "group_seconds": round(seconds, 3)}
-        write_json_atomic(self.folder / "run.json", run, indent=1)
-        write_bytes_atomic(self.folder / DATASET, f"{to_readable_json(dataset)}\n".encode())
-        remove_staging(self.folder)
-        return self.folder
+            storage.write_json(PANOPTIC, panoptic)
+        storage.write({"manifest.jsonl": manifest.encode()})
+        storage.write({"gallery.html": gallery.encode()})
+        storage.write_json("run.json", {**run, "group_seconds": round(seconds, 3)}, indent=1)
+        storage.write({DATASET: f"{to_readable_json(dataset)}\n".encode()})
+        remove_staging(storage)
+        return storage.root
 
     def _open(self) -> None:
-        if check_resumable(self.folder, self.identity):
-            remove_staging(self.folder)
+        if check_resumable(self.storage, self.identity):
+            remove_staging(self.storage)
             return
-        folders = (self.folder, self.folder / "images", self._staging)
-        for folder in folders:
-            folder.mkdir(exist_ok=True)
-        for folder in (*folders, self.folder / LABELS):
-            for leftover in folder.glob(".*.tmp"):
-                leftover.unlink()
-        if not (self._staging / _IDENTITY).is_file():
-            write_json_atomic(self._staging / _IDENTITY, self.identity)
+        self.storage.prepare(("images", _STAGING))
+        if not self.storage.exists(_IDENTITY):
+            self.storage.write_json(_IDENTITY, self.identity)
 
-    def _path(self, group: int) -> Path:
-        return self._staging / f"{group:08d}.json"
-
-    def _read(self, group: int) -> dict[str, Any] | None:
-        path = self._path(group)
-        if not path.is_file():
+    def _decode(self, group: int, raw: bytes | None) -> dict[str, Any] | None:
+        if raw is None:
             return None
+        name = f"{self.storage}/{_path(group)}"
         try:
-            content = read_json(path)
+            content = parse_json(raw, name)
         except InputError:
             content = None
         if not is_group(content):
-            logger.warning("%s is damaged: the group is made again", path)
+            logger.warning("%s is damaged: the group is made again", name)
             return None
         return content
 
 
-def remove_staging(folder: Path) -> None:
+def _path(group: int) -> str:
+    return f"{_STAGING}/{group:08d}.json"
+
+
+def remove_staging(out: str | Path | Storage) -> None:
     """Remove the groups of a complete dataset; a process may die before it has done so."""
-    shutil.rmtree(folder / _STAGING, ignore_errors=True)
+    open_storage(out).remove([_STAGING])
 
 
-def remove_dataset(folder: Path) -> None:
+def remove_dataset(out: str | Path | Storage) -> None:
     """Remove what a store writes and nothing else; the folder too, if nothing else is in it."""
-    if not folder.is_dir():
-        return
-    for name in (*_FILES, *(f".{name}.tmp" for name in _FILES)):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("images", LABELS, _STAGING):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    if [path.name for path in folder.iterdir()] in ([], [LOCK]):
-        (folder / LOCK).unlink(missing_ok=True)
-        folder.rmdir()
+    open_storage(out).remove([*_FILES, "images", LABELS, _STAGING])

@@ -28,11 +28,16 @@ _WAITING_PER_WORKER = 2  # groups held for a worker; more would only cost memory
 
 @dataclass(frozen=True)
 class MadeGroup:
-    """A group that is ready to be written, and the seconds that painting it took."""
+    """A group that is ready to be written, and the seconds that painting it took.
+
+    Args:
+        environment: device and versions of who made it; None: the run's own.
+    """
 
     index: int
     canvases: list[EncodedCanvas]
     seconds: float
+    environment: dict[str, Any] | None = None
 
 
 def assemble_group(assembler: Assembler, group: Any, painted: Any) -> list[EncodedCanvas]:
