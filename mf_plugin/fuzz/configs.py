@@ -13,7 +13,7 @@ from mf_plugin.benchmark.config import Arm, BenchmarkConfig, Detector, select
 from mf_plugin.benchmark.config import Target as Aim
 from mf_plugin.errors import InputError
 from mf_plugin.fuzz.choices import Choices
-from mf_plugin.fuzz.mutate import corrupt, hostile_value
+from mf_plugin.fuzz.mutate import corrupt, hostile_value, near_value
 from mf_plugin.generation.config import (
     GenerationConfig,
     UntilConfig,
@@ -122,15 +122,18 @@ def config_file(choices: Choices, folder: Path) -> None:
 
 
 def _changed(config: Any, choices: Choices) -> Any:
-    """A config with up to three fields of other values."""
+    """A config with up to two fields of other values."""
     names = [field.name for field in dataclasses.fields(config)]
     changes = {}
-    for _ in range(1 + choices.below(3)):
+    for _ in range(choices.below(3)):
         name = choices.pick(names)
-        value = hostile_value(choices)
-        if isinstance(getattr(config, name), tuple) and choices.below(2):
-            value = tuple(hostile_value(choices) for _ in range(choices.below(4)))
-        changes[name] = value
+        kind, value = choices.below(4), getattr(config, name)
+        if kind == 0:
+            changes[name] = hostile_value(choices)
+        elif kind == 1 and isinstance(value, tuple):
+            changes[name] = tuple(hostile_value(choices) for _ in range(choices.below(4)))
+        else:
+            changes[name] = near_value(value, choices)
     return dataclasses.replace(config, **changes)
 
 

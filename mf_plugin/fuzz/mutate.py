@@ -58,6 +58,19 @@ def hostile_value(choices: Choices) -> Any:
     return nested(choices.pick(DEPTHS), choices.below(2) == 0)
 
 
+def near_value(value: Any, choices: Choices) -> Any:
+    """A value that is only a little wrong."""
+    if isinstance(value, (int, float)) and abs(value) < 1e300:
+        return value + choices.pick((-1, 1, 8, -8, 0.5, 1e9, -value))
+    if isinstance(value, str):
+        place = choices.below(len(value) + 1)
+        return value[:place] + choices.pick(TEXTS) + value[place:]
+    if isinstance(value, tuple) and value:
+        place = choices.below(len(value))
+        return (*value[:place], near_value(value[place], choices), *value[place + 1 :])
+    return hostile_value(choices)
+
+
 def nested(depth: int, as_list: bool) -> Any:
     """Lists or objects in each other."""
     value: Any = 1
@@ -139,15 +152,7 @@ def _wrap(holder: Any, key: Any, choices: Choices) -> None:
 
 def _nudge(holder: Any, key: Any, choices: Choices) -> None:
     """A number that is only a little wrong, or of another type."""
-    value = holder[key]
-    if isinstance(value, (int, float)):
-        changes = (-1, 1, 0.5, 1e9, -value)
-        holder[key] = value + choices.pick(changes)
-    elif isinstance(value, str):
-        place = choices.below(len(value) + 1)
-        holder[key] = value[:place] + choices.pick(TEXTS) + value[place:]
-    else:
-        holder[key] = hostile_value(choices)
+    holder[key] = near_value(holder[key], choices)
 
 
 def _swap(holder: Any, key: Any, choices: Choices) -> None:
