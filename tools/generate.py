@@ -61,6 +61,8 @@ def main() -> None:
     }
     if "num_images" in changes:
         changes["until"] = None
+    if "model" in changes:
+        changes["revision"] = None  # of the config's model
     config = dataclasses.replace(config, **changes)
     if arguments.preview is None:
         folder = generate(

@@ -13,13 +13,16 @@ from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 
 
-def load_pretrained(kind: str, model: str | Path, device: str = "cpu") -> tuple[Any, Any]:
+def load_pretrained(
+    kind: str, model: str | Path, device: str = "cpu", revision: str | None = None
+) -> tuple[Any, Any]:
     """A model in float32, ready to infer, and its processor.
 
     Args:
         kind: name of the transformers classes without their ending: "Sam" or "CLIP".
         model: folder with a config.json, or hub id such as ``"org/name"``.
         device: where the model runs.
+        revision: branch, tag or commit of a hub model.
 
     Raises:
         InputError: no such model or device; or the model is another kind, incomplete or damaged.
@@ -31,7 +34,9 @@ def load_pretrained(kind: str, model: str | Path, device: str = "cpu") -> tuple[
         raise InputError(
             f"{kind} model {name!r}: no such folder; expected one, or a hub id like org/name"
         )
-    options = {"local_files_only": local}
+    if local and revision is not None:
+        raise InputError(f"revision {revision!r} of the folder {name!r}; expected a hub id with it")
+    options: dict[str, Any] = {"local_files_only": local, "revision": revision or "main"}
     try:
         found = transformers.AutoConfig.from_pretrained(name, **options).model_type
         if found != kind.lower():
