@@ -26,6 +26,8 @@ EXTRAS = {
     # msgspec reads results, numba accumulates AP under resampled images.
     "eval": ["hotcoco", "matplotlib>=3.8", "msgspec>=0.18", "numba>=0.60"],
     "scale": ["ray>=2.40"],
+    # A fuzzer led by coverage; it has wheels for Linux.
+    "fuzz": ["atheris>=3; sys_platform == 'linux'"],
     "dev": ["pytest>=8", "hypothesis>=6.100"],
     "lint": ["ruff>=0.17", "mypy>=2.4"],
 }

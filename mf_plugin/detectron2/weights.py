@@ -49,7 +49,9 @@ class Checkpointer(DetectionCheckpointer):
             return torch.load(f, map_location=torch.device("cpu"), weights_only=True)
         except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
             line = str(error).split("\n")[0]
-            raise InputError(f"checkpoint {f} is not read: {line}; expected weights alone") from error
+            raise InputError(
+                f"checkpoint {f} is not read: {line}; expected weights alone"
+            ) from error
 
 
 def read_arrays(file: Any, name: str) -> dict[str, Any]:

@@ -26,7 +26,19 @@ PATHS = (
 )
 MARKUP = ("</script><img src=x onerror=alert(1)>", "{{ 7 * 7 }}", "--><svg/onload=alert(1)>")
 TEXTS = (
-    *("", " ", "\0", "\n", "\u202e", "\u2028", "\ufeff", "\ud800", "a\udfffb", "é" * 40, "_" * 3000),
+    *(
+        "",
+        " ",
+        "\0",
+        "\n",
+        "\u202e",
+        "\u2028",
+        "\ufeff",
+        "\ud800",
+        "a\udfffb",
+        "é" * 40,
+        "_" * 3000,
+    ),
     *("{name}", "{", "{0}", "{name[0]}", "%s", "nan", "1", "r", "true", "null", "2x2", "9" * 40),
 )
 NUMBERS = (

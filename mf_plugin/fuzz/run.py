@@ -54,7 +54,9 @@ def run_one(name: str, data: bytes, folder: Path) -> bool:
     except InputError as error:
         text = str(error)
         if "\n" in text or len(text) > LONGEST or not text:
-            raise Fault(f"{name} {data.hex()}: message of {len(text)} letters: {text[:99]!r}") from error
+            raise Fault(
+                f"{name} {data.hex()}: message of {len(text)} letters: {text[:99]!r}"
+            ) from error
         return False
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):

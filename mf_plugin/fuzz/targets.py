@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -155,15 +156,13 @@ def _write(path: Path, value: Any, choices: Choices) -> Path:
     """A file of the value, mutated, and sometimes damaged."""
     kind = choices.below(8)
     text = to_bytes(value if kind == 0 else mutate(value, choices))
-    path.write_bytes(corrupt(text, choices) if kind <= 1 else text)
+    path.write_bytes(corrupt(text, choices) if kind in (1, 2) else text)
     return path
 
 
 def _swallow(call: Callable[[], Any]) -> None:
-    try:
+    with suppress(InputError):
         call()
-    except InputError:
-        pass
 
 
 def _images(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """Checkpoints are read as numbers: what else a file holds is not run.
 
-mmengine reads a checkpoint with ``weights_only`` first and, where that is refused, without it, which
-runs what a stranger has put in. Here it ends with an error. Own checkpoints, with the states of
+mmengine reads a checkpoint with ``weights_only`` first and, where that is refused, without it,
+which runs what a stranger has put in. Here it ends with an error. Own checkpoints, with the states of
 optimizer and message hub, pass.
 """
 
@@ -39,7 +39,9 @@ def load_weights(filename: str, map_location: Any = None) -> Any:
             return torch.load(path, map_location=map_location, weights_only=True)
     except (UnpicklingError, EOFError, RuntimeError) as error:
         line = str(error).split("\n")[0]
-        raise InputError(f"checkpoint {path} is not read: {line}; expected weights alone") from error
+        raise InputError(
+            f"checkpoint {path} is not read: {line}; expected weights alone"
+        ) from error
 
 
 def _allowed() -> list[Any]:
