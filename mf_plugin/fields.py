@@ -30,7 +30,8 @@ def check_fields(record: Any, what: str = "", **expected: str) -> None:
     Raises:
         InputError: names the first field whose value does not fit, and the value.
     """
-    for name, kind in _annotations(type(record)).items():
+    cls: Any = type(record)
+    for name, kind in _annotations(cls).items():
         value = getattr(record, name)
         if not _fits(value, kind):
             wanted = expected.get(name) or _describe(kind)
@@ -38,7 +39,7 @@ def check_fields(record: Any, what: str = "", **expected: str) -> None:
 
 
 @cache
-def _annotations(record: type) -> dict[str, Any]:
+def _annotations(record: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(record)
     return {field.name: hints[field.name] for field in dataclasses.fields(record)}
 

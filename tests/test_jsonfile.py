@@ -55,6 +55,13 @@ def test_a_whole_character_in_two_halves(tmp_path):
     assert read_json(tmp_path / "a.json") == "\U0001f600"
 
 
+@pytest.mark.parametrize("text", ["[NaN]", '{"a": -Infinity}', "[[1e999]]"])
+def test_numbers_that_json_has_not(text):
+    parse_json(text, "a")
+    with pytest.raises(InputError, match="a holds NaN or infinity"):
+        parse_json(text, "a", levels=9)
+
+
 def test_levels_are_counted():
     assert parse_json("[[[1]]]", "a", levels=4) == [[[1]]]
     with pytest.raises(InputError, match="a is nested too deep: expected json of at most 3 levels"):

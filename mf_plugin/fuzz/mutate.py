@@ -46,7 +46,19 @@ NUMBERS = (
     *(10**30, 10**400, 0.0, -0.0, 0.5, 1.0, 1e-320, 1e308, -1e308),
     *(math.nan, math.inf, -math.inf),
 )
-SMALL = (None, True, False, [], {}, [[]], {"": None}, [None], {"id": 1}, [1, 2, 3, 4], "x")
+SMALL: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    {"": None},
+    [None],
+    {"id": 1},
+    [1, 2, 3, 4],
+    "x",
+)
 DEPTHS = (3, 70, 300, 600, 900)
 CORRUPT_TOKENS = (
     *(b"NaN", b"Infinity", b"-", b"1e999", b"9" * 5000, b'"\\ud800"', b"\xff\xfe", b"\xc3", b"\0"),
@@ -157,9 +169,8 @@ def _double(holder: Any, key: Any, choices: Choices) -> None:
 
 
 def _wrap(holder: Any, key: Any, choices: Choices) -> None:
-    holder[key] = choices.pick((lambda v: [v], lambda v: {"a": v}, str, bool))(
-        holder[key] if choices.below(2) else 1
-    )
+    value = holder[key] if choices.below(2) else 1
+    holder[key] = choices.pick(([value], {"a": value}, str(value)[:99], bool(value)))
 
 
 def _nudge(holder: Any, key: Any, choices: Choices) -> None:

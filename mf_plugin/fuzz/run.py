@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -100,8 +101,7 @@ def run_atheris(name: str, inputs: int, seed: int = 1) -> Count:
 
 def atheris_child(name: str, inputs: int, seed: int) -> None:
     """Runs until ``inputs`` are counted, prints the counts and ends the process."""
-    import atheris
-
+    atheris = import_module("atheris")
     counts = {True: 0, False: 0}
     with _workplace() as folder:
 

@@ -118,10 +118,10 @@ def finished(choices: Choices, folder: Path) -> None:
             path.write_text(json.dumps(content))
     content = files[name]
     if name == "gallery.html":
-        head, data, tail = _DATA.split(content, 1)[0], json.loads(_DATA.search(content)[2]), ""
-        text = to_bytes(mutate(data, choices))
-        page = head + '<script type="application/json" id="data">'
-        (folder / name).write_bytes(page.encode() + text + f"</script>{tail}".encode())
+        head, start, data, end, tail = _DATA.split(content, 1)
+        text = to_bytes(mutate(json.loads(data), choices))
+        parts = ((head + start).encode(), text, (end + tail).encode())
+        (folder / name).write_bytes(b"".join(parts))
     elif name == "manifest.jsonl":
         lines = mutate(content, choices)
         lines = lines if isinstance(lines, list) else [lines]

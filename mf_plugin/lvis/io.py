@@ -45,7 +45,7 @@ def read_lvis(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, truncated, or lacks images, annotations or categories.
     """
-    data = read_json(path, "an LVIS annotation json")
+    data: dict[str, Any] = read_json(path, "an LVIS annotation json")
     try:
         check_top_level(data)
     except InputError as error:

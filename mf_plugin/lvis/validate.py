@@ -11,7 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tqdm import tqdm
 
@@ -118,7 +118,7 @@ def check_category_fields(category: Mapping[str, Any]) -> None:
         raise InputError(f"category {shown(category.get('name'))} {problem}")
 
 
-def is_id(value: object) -> bool:
+def is_id(value: object) -> TypeGuard[int]:
     """Whether a value can be the id of an image, annotation or category, or a count."""
     return type(value) is int and 0 <= value <= LARGEST_ID
 
@@ -261,13 +261,13 @@ def _annotation_problem(
         return f"unknown category id {shown(category_id)}"
     if not are_numbers([area]):
         return f"area {shown(area)}: a value has the wrong type, expected a number"
-    if not 0 < area < math.inf:
+    if not 0 < area <= LARGEST_ID:
         return f"expected area > 0, got {shown(area)}"
     if (
         not isinstance(bbox, list)
         or len(bbox) != 4
         or not are_numbers(bbox)
-        or not all(map(math.isfinite, bbox))
+        or not all(-LARGEST_ID <= value <= LARGEST_ID for value in bbox)
         or bbox[2] <= 0
         or bbox[3] <= 0
     ):
@@ -305,7 +305,7 @@ def _check_files(images: Sequence[Mapping[str, Any]], root: Path, linked: bool) 
             check_link(there[name], place)
 
 
-def _is_name(value: object) -> bool:
+def _is_name(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip()) and len(value) <= MOST_LETTERS
 
 

@@ -19,7 +19,7 @@ from mf_plugin.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 NEEDS_HOTCOCO = {"results", "scores"}
-INPUTS = {name: 100 for name in TARGETS} | {"finished": 15, "scores": 40, "lvis": 150}
+INPUTS = dict.fromkeys(TARGETS, 100) | {"finished": 15, "scores": 40, "lvis": 150}
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
