@@ -80,7 +80,7 @@ def test_sizes_and_ids_of_images(change, message):
         ({"segmentation": [[0, 0, 4, 0, 0, 10**400]]}, "a value has the wrong type"),
         ({"segmentation": [[0, 0, 4, 0, 0, True]]}, "a value has the wrong type"),
         ({"segmentation": ["012345"]}, "expected a list of numbers"),
-        ({"area": 10**400}, "a value has the wrong type"),
+        ({"area": 10**400}, "expected area > 0"),
         ({"bbox": "0123"}, "expected bbox"),
         ({"iscrowd": 2}, "iscrowd is 2, expected 0 or 1"),
         ({"id": "1"}, "expected an integer id"),
