@@ -5,13 +5,14 @@ STAMP := $(VENV)/.installed
 LINT_STAMP := $(VENV)/.installed-lint
 EXTRAS := diffusion,mmdet,eval,dev
 
-.PHONY: help setup demo test test-heavy lint demo-seeds demo-detectors clean
+.PHONY: help setup demo test test-heavy lint fuzz demo-seeds demo-detectors clean
 
 help:
 	@echo "make demo        set up .venv, then go from mini-LVIS to the rare-category AP table"
 	@echo "make test        set up .venv, then run the tests"
 	@echo "make test-heavy  the tests that take minutes each"
 	@echo "make lint        check style and types with ruff and mypy"
+	@echo "make fuzz        100,000 hostile inputs for every reader; a few minutes"
 	@echo "make demo-seeds  the demo with seeds 1 to 3"
 	@echo "make demo-detectors  the demo with CenterNet2, and both in Detectron2 if it is installed"
 
@@ -53,6 +54,9 @@ lint: $(LINT_STAMP)
 $(LINT_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lint]"
 	@touch $(LINT_STAMP)
+
+fuzz: $(STAMP)
+	$(BIN)/python tools/fuzz.py
 
 clean:
 	rm -rf work_dirs

@@ -36,6 +36,8 @@ EXTRAS = {
         "flask>=3",
         "flask-cors>=5",
     ],
+    # A fuzzer led by coverage; it has wheels for Linux.
+    "fuzz": ["atheris>=3; sys_platform == 'linux'"],
     "lint": ["ruff>=0.17", "mypy>=2.4"],
 }
 

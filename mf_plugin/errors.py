@@ -9,8 +9,15 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 _SHORT.maxlevel = 3
 
 
+LONGEST = 2000  # letters of a message; a hostile value may have millions
+
+
 class InputError(ValueError):
     """Input of a user is not usable; the message is one line: the value and what was expected."""
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(str(message).splitlines())
+        super().__init__(line if len(line) <= LONGEST else line[: LONGEST - 3] + "...")
 
 
 def shown(value: object) -> str:

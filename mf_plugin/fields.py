@@ -38,7 +38,7 @@ def check_fields(record: Any, what: str = "", **expected: str) -> None:
 
 
 @cache
-def _annotations(record: type) -> dict[str, Any]:
+def _annotations(record: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(record)
     return {field.name: hints[field.name] for field in dataclasses.fields(record)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ def read_json(
         path: of the file.
         what: the file was expected to be, for the error.
         hook: called with each object, see ``json.loads``.
-        levels: most lists and objects in each other; None: as many as Python can read.
+        levels: most lists and objects in each other, and no NaN or infinity in them; None: as many
+            as Python can read, with whatever it takes for a number.
 
     Raises:
         InputError: the file is missing, truncated, no UTF-8 or no json; it holds half a character
@@ -67,7 +69,7 @@ def parse_json(
     except ValueError as error:
         raise InputError(f"{name} is not valid json (truncated?): {error}") from None
     if levels is not None:
-        _check_levels(data, levels, name)
+        _check_values(data, levels, name)
     return data
 
 
@@ -84,7 +86,7 @@ def collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _check_levels(data: Any, most: int, name: str) -> None:
+def _check_values(data: Any, most: int, name: str) -> None:
     level = [data]
     for _ in range(most):
         level = [
@@ -93,6 +95,8 @@ def _check_levels(data: Any, most: int, name: str) -> None:
             if isinstance(value, (dict, list))
             for inner in (value.values() if isinstance(value, dict) else value)
         ]
+        if any(isinstance(value, float) and not math.isfinite(value) for value in level):
+            raise InputError(f"{name} holds NaN or infinity: expected json, which has neither")
         if not level:
             return
     raise InputError(f"{name} is nested too deep: expected json of at most {most} levels")

@@ -27,6 +27,7 @@ ROOMS = [
     {"mmdet", "detectron2"},
     {"bench"},
     {"benchmark"},
+    {"fuzz"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 

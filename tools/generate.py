@@ -93,6 +93,8 @@ def main() -> None:
         raise InputError(f"--{name}: a {type(config).__name__} has none ({arguments.config})")
     if "num_images" in changes:
         changes["until"] = None
+    if "model" in changes:
+        changes["revision"] = None  # of the config's model
     config = dataclasses.replace(config, **changes)
     ray = None
     if arguments.launcher == "ray":

@@ -65,7 +65,9 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     styles = {"train": TRAIN_STYLES, "minival": MINIVAL_STYLES, "val": VAL_STYLES}
     measured = compare_masks(
-        MosaicPipeline.from_pretrained(args.model or config.model),
+        MosaicPipeline.from_pretrained(
+            args.model or config.model, revision=None if args.model else config.revision
+        ),
         config,
         settings,
         categories,

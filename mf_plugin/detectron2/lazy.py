@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import instantiate
 from detectron2.engine import AMPTrainer, SimpleTrainer, default_writers, hooks
 from detectron2.engine.defaults import create_ddp_model
@@ -13,6 +12,7 @@ from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 
 from mf_plugin.detectron2.trainer import skip_draws, usable_writers
+from mf_plugin.detectron2.weights import Checkpointer
 
 
 def train(cfg: Any, *, resume: bool) -> None:
@@ -31,7 +31,7 @@ def train(cfg: Any, *, resume: bool) -> None:
     model = create_ddp_model(model, **options)
     kind = AMPTrainer if cfg.train.amp.enabled else SimpleTrainer
     trainer = kind(model, loader, optimizer)
-    checkpointer = DetectionCheckpointer(model, cfg.train.output_dir, trainer=trainer)
+    checkpointer = Checkpointer(model, cfg.train.output_dir, trainer=trainer)
     main = comm.is_main_process()
     period = cfg.train.log_period
     writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
@@ -56,7 +56,7 @@ def evaluate(cfg: Any, checkpoint: str) -> None:
     """Predict and measure the test set of a config with the weights of a file."""
     model = instantiate(cfg.model)
     model.to(cfg.train.device)
-    DetectionCheckpointer(model).load(checkpoint)
+    Checkpointer(model).load(checkpoint)
     test(cfg, model)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import (
@@ -23,6 +23,7 @@ from detectron2.utils.events import EventWriter, TensorboardXWriter
 from mf_plugin.detectron2.evaluator import RareAPEvaluator
 from mf_plugin.detectron2.loaders import build_mapper, build_train_loader, sampler_of
 from mf_plugin.detectron2.solver import build_optimizer
+from mf_plugin.detectron2.weights import Checkpointer
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,9 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
+        self.checkpointer = Checkpointer(
+            self._trainer.model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
         if cfg.TEST.AUG.ENABLED:
             logger.warning("TEST.AUG.ENABLED has no effect: test images are predicted once")
 
@@ -76,7 +80,7 @@ class Trainer(DefaultTrainer):
 def evaluate(cfg: Any, checkpoint: str) -> None:
     """Predict and measure the test sets of a config with the weights of a file."""
     model = Trainer.build_model(cfg)
-    DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).load(checkpoint)
+    Checkpointer(model, save_dir=cfg.OUTPUT_DIR).load(checkpoint)
     Trainer.test(cfg, model)
 
 

@@ -59,7 +59,8 @@ def load_judge(source: str, dataset: FinishedDataset, progress: bool = False) ->
 
     Args:
         source: ``minilvis:FOLDER``, the mini-LVIS judge, kept in FOLDER and trained where it is not
-            there; or ``clip:MODEL``, a CLIP model of transformers.
+            there; or ``clip:MODEL``, a CLIP model of transformers: a folder,
+            or a hub id, with ``@REVISION`` behind it where it is pinned.
 
     Raises:
         InputError: no such judge, or it knows fewer than two of the dataset's categories.
@@ -175,6 +176,7 @@ def _load_clip(model: str, categories: Sequence[Record]) -> DatasetJudge:
     names = tuple(category["name"] for category in categories)
     if len(names) < 2:
         raise InputError(f"the dataset has {len(names)} category; expected 2 or more to tell apart")
-    scorer = ClipScorer(model)
+    name, _, revision = (model, "", "") if Path(model).is_dir() else model.partition("@")
+    scorer = ClipScorer(name, revision=revision or None)
     texts = [f"a photo of a {name.replace('_', ' ')}" for name in names]
     return DatasetJudge(f"CLIP {model}", names, lambda crops: scorer.class_confidence(crops, texts))

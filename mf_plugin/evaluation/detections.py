@@ -153,10 +153,10 @@ class _Columns:
             return
         try:
             checked = self._check(entries)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             checked = None
         if checked is None:  # find out what is wrong, or unusual, entry by entry
-            entries = [as_dict(e) for e in entries]
+            entries = self._whole(entries)
             self._complain(entries)
             checked = self._check([_usual(e, self.scope) for e in entries], partly=True)
         if checked is None:
@@ -166,7 +166,7 @@ class _Columns:
             )
         image, category, scores, kept, boxes, masks = checked
         if not self.total:
-            self.first = as_dict(entries[0])
+            self.first = self._whole(entries[:1])[0]
         self.all.append((image.astype(np.int32), category.astype(np.int32), scores))
         self.kept.append(self.total + kept)
         self.total += len(entries)
@@ -179,6 +179,16 @@ class _Columns:
                 self.fields["segm"] = False
             elif self.fields["segm"]:
                 self.masks.extend(masks)
+
+    def _whole(self, entries: list[Any]) -> list[Any]:
+        try:
+            return [as_dict(entry) for entry in entries]
+        except (ValueError, RecursionError) as error:
+            last = self.total + len(entries) - 1
+            raise InputError(
+                f"{self.name}: a box or mask of detections {self.total} to {last} cannot be read: "
+                f"{shown(error)}"
+            ) from None
 
     def finish(self) -> Results:
         if not self.total:

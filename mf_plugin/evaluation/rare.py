@@ -59,7 +59,11 @@ class GroundTruth:
     @cached_property
     def coco(self) -> Any:
         """hotcoco's form of it."""
-        return require("hotcoco", "eval").COCO(self.data)
+        try:
+            return require("hotcoco", "eval").COCO(self.data)
+        except (ValueError, TypeError, OverflowError) as error:
+            line = " ".join(str(error).split())
+            raise InputError(f"{self.name}: {line}") from error
 
     @cached_property
     def scope(self) -> Scope:

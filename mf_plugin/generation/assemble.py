@@ -43,8 +43,8 @@ def load_models(config: GenerationConfig, device: str) -> Models:
     """
     sam, clip = config.sam, config.clip
     return Models(
-        None if sam is None else SamRefiner(sam.model, device, sam.choose),
-        None if clip is None else ClipScorer(clip.model, device),
+        None if sam is None else SamRefiner(sam.model, device, sam.choose, sam.revision),
+        None if clip is None else ClipScorer(clip.model, device, clip.revision),
     )
 
 

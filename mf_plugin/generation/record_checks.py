@@ -6,13 +6,12 @@ its type and range here, and what the page shows as a file is one inside the fol
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from mf_plugin.errors import InputError, shown
 from mf_plugin.lvis.paths import is_inside
-from mf_plugin.lvis.validate import are_numbers, check_size, is_id
+from mf_plugin.lvis.validate import LARGEST_ID, are_numbers, check_size, is_id
 
 _OUTCOMES = ("accepted", "rejected")
 _COUNTS = ("canvases", "images", "objects", "annotations")
@@ -132,4 +131,4 @@ def _is_measures(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return False
     numbers = list(value.values())
-    return are_numbers(numbers) and all(map(math.isfinite, numbers))
+    return are_numbers(numbers) and all(abs(number) <= LARGEST_ID for number in numbers)

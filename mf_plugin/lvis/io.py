@@ -108,15 +108,15 @@ def write_json_atomic(path: str | Path, data: Any, *, indent: int | None = None)
 
     Raises:
         OSError: the folder cannot be written.
-        ValueError: the data holds NaN or infinity, which json does not have.
-        InputError: the data is nested too deep to be written, or holds half a character.
+        InputError: the data holds NaN, infinity or half a character, which json does not have, or
+            is nested too deep.
     """
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=indent)
         content = f"{text}\n".encode()
     except RecursionError:
         raise InputError(f"cannot write {path}: the data is nested too deep") from None
-    except UnicodeEncodeError as error:
+    except ValueError as error:
         raise InputError(f"cannot write {path}: {error}") from None
     write_bytes_atomic(path, content)
 

@@ -26,6 +26,7 @@ MAX_PIXELS = 1 << 28  # of an image; a mask of more is 256 MiB and no image of a
 MOST_LETTERS = 1000  # of a name
 BAR_FROM = 100_000  # items from which a pass over them may take seconds
 _GROUPS = ("r", "c", "f")
+_NUMBERS = frozenset((int, float))
 _TEXTS = ("synset", "def")
 _COUNTS = ("image_count", "instance_count")
 
@@ -181,23 +182,34 @@ def check_polygons(polygons: Any, height: int, width: int) -> str | None:
                 f"polygon of {numbers} numbers, expected an even count of at least "
                 f"{MIN_POLYGON_NUMBERS}"
             )
+        if _are_within(polygon, -side, 2 * side):
+            continue
         if not are_numbers(polygon):
             return f"polygon {shown(polygon)}, a value has the wrong type: expected numbers"
         if not all(map(math.isfinite, polygon)):
             return "polygon with NaN or infinity"
-        if min(polygon) < -side or max(polygon) > 2 * side:
-            return f"polygon {shown(polygon)} far outside of its image of {height} x {width}"
+        return f"polygon {shown(polygon)} far outside of its image of {height} x {width}"
     return None
 
 
 def are_numbers(values: Sequence[Any]) -> bool:
     """Whether all are json numbers that a float can hold, NaN and infinity among them."""
     kinds = set(map(type, values))
-    if not kinds <= {int, float}:
+    if not kinds <= _NUMBERS:
         return False
     if int not in kinds:
         return True
     return all(-LARGEST_ID <= v <= LARGEST_ID for v in values if type(v) is int)
+
+
+def _are_within(values: Sequence[Any], low: int, high: int) -> bool:
+    """Whether all are numbers of a range. A sum is finite where no NaN hides from min and max."""
+    return (
+        set(map(type, values)) <= _NUMBERS
+        and low <= min(values)
+        and max(values) <= high
+        and math.isfinite(sum(values))
+    )
 
 
 def _check_images(
@@ -259,15 +271,14 @@ def _annotation_problem(
         return f"unknown image id {shown(image_id)}"
     if type(category_id) is not int or category_id not in category_ids:
         return f"unknown category id {shown(category_id)}"
-    if not are_numbers([area]):
+    if type(area) not in _NUMBERS:
         return f"area {shown(area)}: a value has the wrong type, expected a number"
-    if not 0 < area < math.inf:
+    if not 0 < area <= LARGEST_ID:
         return f"expected area > 0, got {shown(area)}"
     if (
         not isinstance(bbox, list)
         or len(bbox) != 4
-        or not are_numbers(bbox)
-        or not all(map(math.isfinite, bbox))
+        or not _are_within(bbox, -LARGEST_ID, LARGEST_ID)
         or bbox[2] <= 0
         or bbox[3] <= 0
     ):

@@ -31,6 +31,7 @@ from mf_plugin.mmdet.synthetic import (
     with_synthetic,
     without_synthetic,
 )
+from mf_plugin.mmdet.weights import install_weights_only
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def train(options: TrainingOptions) -> Path:
     cfg = build_config(options)
     check_annotation_files(cfg)
     check_weights(cfg)
+    install_weights_only()
     runner = QuietRunner.from_cfg(cfg)
     if cfg.get("test_dataloader"):
         runner.test_loop  # noqa: B018  builds it now: bad test data must not cost a training run

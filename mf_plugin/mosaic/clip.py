@@ -32,10 +32,12 @@ class ClipFilterConfig:
 
     model: folder of a CLIP checkpoint of transformers, or hub id ("openai/clip-vit-large-patch14").
     min_score: least score of a region's crop with its prompt (X-Paste: 21).
+    revision: branch, tag or commit of a hub model; None is its main branch.
     """
 
     model: str | Path
     min_score: float = 21.0
+    revision: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "clip ")
@@ -55,14 +57,15 @@ class ClipScorer:
     Args:
         model: folder of a CLIP checkpoint of transformers, or hub id.
         device: where it runs.
+        revision: branch, tag or commit of a hub model.
 
     Raises:
         InputError: the model or the device cannot be used.
         MissingExtra: the extra "diffusion" is not installed.
     """
 
-    def __init__(self, model: str | Path, device: str = "cpu") -> None:
-        self._network, self._processor = load_pretrained("CLIP", model, device)
+    def __init__(self, model: str | Path, device: str = "cpu", revision: str | None = None) -> None:
+        self._network, self._processor = load_pretrained("CLIP", model, device, revision)
         self._device = device
         # A folder without a tokenizer's files gives an empty tokenizer and no error.
         known = len(self._processor.tokenizer)

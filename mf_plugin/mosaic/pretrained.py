@@ -17,6 +17,7 @@ def load_pretrained(
     kind: str,
     model: str | Path,
     device: str = "cpu",
+    revision: str | None = None,
     *,
     head: str = "Model",
     dtype: str = "float32",
@@ -27,6 +28,7 @@ def load_pretrained(
         kind: name of the transformers classes without their ending: "Sam", "CLIP" or "Blip2".
         model: folder with a config.json, or hub id such as ``"org/name"``.
         device: where the model runs.
+        revision: branch, tag or commit of a hub model.
         head: ending of the model's class, such as "ForConditionalGeneration".
         dtype: torch's name of the weights' type as used.
 
@@ -40,7 +42,9 @@ def load_pretrained(
         raise InputError(
             f"{kind} model {name!r}: no such folder; expected one, or a hub id like org/name"
         )
-    options = {"local_files_only": local}
+    if local and revision is not None:
+        raise InputError(f"revision {revision!r} of the folder {name!r}; expected a hub id with it")
+    options: dict[str, Any] = {"local_files_only": local, "revision": revision or "main"}
     try:
         found = transformers.AutoConfig.from_pretrained(name, **options).model_type
         if found.replace("-", "") != kind.lower():

@@ -34,10 +34,12 @@ class SamRefineConfig:
     choose: which of SAM's proposals is taken: "overlap", the one of the largest IoU with the mask
         whose box was given, so that the object stays the one that the attention saw; "score", the
         one that SAM itself thinks best.
+    revision: branch, tag or commit of a hub model; None is its main branch.
     """
 
     model: str | Path
     choose: str = "overlap"
+    revision: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "sam ")
@@ -51,16 +53,22 @@ class SamRefiner:
     Args:
         model: folder of a SAM checkpoint of transformers, or hub id.
         device: where it runs.
-        choose: as in SamRefineConfig.
+        choose, revision: as in SamRefineConfig.
 
     Raises:
         InputError: the model or the device cannot be used.
         MissingExtra: the extra "diffusion" is not installed.
     """
 
-    def __init__(self, model: str | Path, device: str = "cpu", choose: str = "overlap") -> None:
-        self.config = SamRefineConfig(model, choose)
-        self._network, self._processor = load_pretrained("Sam", model, device)
+    def __init__(
+        self,
+        model: str | Path,
+        device: str = "cpu",
+        choose: str = "overlap",
+        revision: str | None = None,
+    ) -> None:
+        self.config = SamRefineConfig(model, choose, revision)
+        self._network, self._processor = load_pretrained("Sam", model, device, revision)
         self._device = device
 
     def refine(self, image: Pixels, masks: Sequence[Mask]) -> list[Mask]:

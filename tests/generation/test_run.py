@@ -300,7 +300,7 @@ def test_an_unknown_category(tmp_path, config_file):
     [
         ('{"images": [], "annotations": [], "categories": []}', "vocabulary is empty"),
         ('{"images": [], "annotations": [], "categ', "not valid json (truncated?)"),
-        (None, "does not exist"),
+        (None, "is not a file"),
     ],
 )
 def test_a_vocabulary_that_is_none(tmp_path, config_file, content, message):
