@@ -15,8 +15,9 @@ from mf_plugin.errors import InputError
 from mf_plugin.fields import check_fields
 
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.complex_numbers(),
-    st.lists(st.integers()), st.tuples(st.integers(), st.text()), st.dictionaries(st.text(), st.none()),
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),
+    st.complex_numbers(), st.lists(st.integers()), st.tuples(st.integers(), st.text()),
+    st.dictionaries(st.text(), st.none()),
 )  # fmt: skip
 
 

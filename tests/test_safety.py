@@ -182,7 +182,7 @@ def test_a_report_believes_no_name():
     report = {
         "runs": runs,
         "delta": {EVIL: {"segm": metrics, "bbox": metrics}},
-        "interval": {EVIL: {t: dict.fromkeys(metrics, [1.0, 2.0]) for t in ("segm", "bbox")}},
+        "interval": {EVIL: {t: {m: [1.0, 2.0] for m in metrics} for t in ("segm", "bbox")}},
         "std": {name: {t: dict.fromkeys(metrics) for t in ("segm", "bbox")} for name in runs},
         "seeds": dict.fromkeys(runs, 1),
         "baseline": "real",

@@ -16,10 +16,10 @@ from mf_plugin.fuzz.choices import Choices
 from mf_plugin.fuzz.mutate import corrupt, hostile_value, near_value
 from mf_plugin.generation.config import (
     GenerationConfig,
-    UntilConfig,
     load_generation_config,
 )
 from mf_plugin.generation.filters import FilterConfig
+from mf_plugin.generation.generator import UntilConfig
 from mf_plugin.generation.plan import load_vocabulary, make_plan
 from mf_plugin.mosaic.attention import AttentionConfig
 from mf_plugin.mosaic.bilateral import BilateralConfig

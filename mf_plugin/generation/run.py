@@ -11,7 +11,7 @@ import logging
 import platform
 import time
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mf_plugin.errors import InputError
@@ -145,7 +145,7 @@ def _run_rounds(plan: GeneratorPlan, maker: Maker, store: DatasetStore) -> None:
     """Make the groups that are not done, round by round, then finalise."""
     if store.complete:  # by another process, while this one was loading the model
         return
-    started, begin = datetime.now(timezone.utc), time.perf_counter()
+    started, begin = datetime.now(UTC), time.perf_counter()
     tally: Tally = Counter()
     num_new = 0
     with Progress(plan.num_images) as progress:

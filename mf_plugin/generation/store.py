@@ -132,9 +132,8 @@ class DatasetStore:
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         with self._held:
-            if error is not None and not self.complete:
-                if not any(name[0].isdigit() for name in self.storage.names(_STAGING)):
-                    remove_dataset(self.storage)
+            if error is not None and not self.complete and not self._has_groups():
+                remove_dataset(self.storage)
 
     @property
     def complete(self) -> bool:
@@ -233,6 +232,9 @@ class DatasetStore:
         remove_staging(storage)
         return storage.root
 
+    def _has_groups(self) -> bool:
+        return any(name[0].isdigit() for name in self.storage.names(_STAGING))
+
     def _open(self) -> None:
         if check_resumable(self.storage, self.identity):
             remove_staging(self.storage)
@@ -246,7 +248,7 @@ class DatasetStore:
             return None
         name = f"{self.storage}/{_path(group)}"
         try:
-            content = parse_json(raw, name)
+            content: dict[str, Any] | None = parse_json(raw, name)
         except InputError:
             content = None
         if not is_group(content):

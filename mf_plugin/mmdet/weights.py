@@ -1,8 +1,8 @@
 """Checkpoints are read as numbers: what else a file holds is not run.
 
 mmengine reads a checkpoint with ``weights_only`` first and, where that is refused, without it,
-which runs what a stranger has put in. Here it ends with an error. Own checkpoints, with the states of
-optimizer and message hub, pass.
+which runs what a stranger has put in. Here it ends with an error. Own checkpoints, with the states
+of optimizer and message hub, pass.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How an autoencoder renders a palette's colours.
 
 An autoencoder of photographs shifts colours that photographs do not have, a pure magenta for one,
-by up to two thirds of the distance to the next of 133. What a colour map is read with are therefore the
-colours as they come out, measured once for an autoencoder.
+by up to two thirds of the distance to the next of 133. What a colour map is read with are therefore
+the colours as they come out, measured once for an autoencoder.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ EVIL = "</script><img src=x onerror=alert(1)>"
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes the folder with one change: ``write(name, change)``, ``change`` called on the value."""
+    """Writes the folder with a change: ``write(name, change)``, ``change`` called on the value."""
 
     def write(name="", change=lambda value: None):
         for other, content in seeds.finished().items():

@@ -94,7 +94,9 @@ def test_a_store_holds_what_a_folder_holds(remote, squares, tmp_path):
 
 def test_a_dataset_comes_down_with_one_line_of_fsspec(remote, squares, tmp_path):
     generate_to(remote, squares())
-    script = "import sys, fsspec; fsspec.url_to_fs(sys.argv[1])[0].get(*sys.argv[1:], recursive=True)"
+    script = (
+        "import sys, fsspec; fsspec.url_to_fs(sys.argv[1])[0].get(*sys.argv[1:], recursive=True)"
+    )
     command = [sys.executable, "-c", script, f"{remote}/", str(tmp_path / "down")]
     done = subprocess.run(command, env=os.environ.copy(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
