@@ -14,7 +14,8 @@ def run(main: Callable[[], int | None]) -> None:
     """Run a tool's ``main`` and exit with its code.
 
     Bad input, a run that cannot go on, a missing extra and errors of the file system become one
-    line on stderr and exit code 2; Ctrl-C exits with 130. Any other exception is a defect and keeps its traceback.
+    line on stderr and exit code 2; Ctrl-C exits with 130. Any other exception is a defect and keeps
+    its traceback.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
