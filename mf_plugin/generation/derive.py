@@ -32,6 +32,7 @@ from mf_plugin.generation.records import (
     CONSISTENT,
     REJECT_SIDE,
     REJECTED,
+    LabelMap,
     Record,
     summarise,
     to_annotations,
@@ -146,9 +147,7 @@ def apply_verdicts(
     return records
 
 
-def _write_files(
-    finished: FinishedDataset, records: list[Record], out: Path, reason: str
-) -> None:
+def _write_files(finished: FinishedDataset, records: list[Record], out: Path, reason: str) -> None:
     """Images and label maps; then records of rejected objects lose what only accepted ones have."""
     path = finished.folder / PANOPTIC
     panoptic = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
@@ -157,16 +156,17 @@ def _write_files(
     for record, before in zip(records, finished.records, strict=True):
         if before["outcome"] != ACCEPTED:
             continue
-        kept = [obj for obj, old in zip(record["objects"], before["objects"]) if not old["reason"]]
+        pairs = zip(record["objects"], before["objects"], strict=True)
+        kept = [obj for obj, old in pairs if not old["reason"]]
         dropped = [obj["reason"] == reason and "segmentation" in obj for obj in kept]
         if record["outcome"] == ACCEPTED:
             _link(finished.folder / record["file_name"], out / record["file_name"])
         if record["outcome"] == ACCEPTED and "label_file" in record:
             segments = infos.get(record["image_id"])
-            drop: Callable[[np.ndarray], np.ndarray]
+            drop: Callable[[LabelMap], LabelMap]
             if segments is None:
-                values = [places[o["category_id"]] for o, gone in zip(kept, dropped) if gone]
-                drop = _ignore_values(values)
+                gone_objects = [obj for obj, gone in zip(kept, dropped, strict=True) if gone]
+                drop = _ignore_values([places[obj["category_id"]] for obj in gone_objects])
             else:
                 gone_ids = [s["id"] for s, gone in zip(segments, dropped, strict=True) if gone]
                 drop = _clear_segments(gone_ids)
@@ -192,15 +192,15 @@ def _write_files(
         write_json_atomic(out / PANOPTIC, {**panoptic, "images": images, "annotations": entries})
 
 
-def _ignore_values(values: list[int]) -> Callable[[np.ndarray], np.ndarray]:
-    def change(labels: np.ndarray) -> np.ndarray:
+def _ignore_values(values: list[int]) -> Callable[[LabelMap], LabelMap]:
+    def change(labels: LabelMap) -> LabelMap:
         return np.where(np.isin(labels, values), np.iinfo(labels.dtype).max, labels)
 
     return change
 
 
-def _clear_segments(ids: list[int]) -> Callable[[np.ndarray], np.ndarray]:
-    def change(pixels: np.ndarray) -> np.ndarray:
+def _clear_segments(ids: list[int]) -> Callable[[LabelMap], LabelMap]:
+    def change(pixels: LabelMap) -> LabelMap:
         gone = np.isin(decode_panoptic(pixels), ids)
         return np.where(gone[..., None], np.uint8(0), pixels)
 
@@ -208,7 +208,7 @@ def _clear_segments(ids: list[int]) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _copy_labels(
-    folder: Path, out: Path, record: Record, changed: bool, change: Callable[..., np.ndarray]
+    folder: Path, out: Path, record: Record, changed: bool, change: Callable[[LabelMap], LabelMap]
 ) -> None:
     source, target = folder / record["label_file"], out / record["label_file"]
     if not changed:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from mf_plugin.arrays import IntArray, Mask, Pixels
-from mf_plugin.generation.records import ACCEPTED, Record
+from mf_plugin.generation.records import ACCEPTED, LabelMap, Record
 
 PANOPTIC = "panoptic.json"
 
@@ -89,7 +89,7 @@ def encode_panoptic(
     return coded, tuple(infos)
 
 
-def decode_panoptic(pixels: Pixels) -> IntArray:
+def decode_panoptic(pixels: LabelMap) -> IntArray:
     """Segment ids int64[H, W] of a PNG's pixels uint8[H, W, 3]."""
     weights = np.array([1, 256, 65536], np.int64)
     ids: IntArray = pixels.astype(np.int64) @ weights
