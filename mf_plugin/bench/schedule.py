@@ -42,7 +42,7 @@ class SimulationConfig:
     write_seconds: float = 0.0
     writers: int = 1
     mean_life: float = 0.0
-    tries: int = 3
+    tries: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -68,7 +68,7 @@ def test_an_idle_worker_takes_what_a_lost_one_leaves(monkeypatch):
 
 def test_a_group_that_is_lost_again_and_again_is_given_up(monkeypatch):
     monkeypatch.setattr(bench.random, "Random", lambda seed: Lives([99.0, 1.0, 1.0, 1.0]))
-    result = simulate(SimulationConfig(9, 2, 10, mean_life=1000))
+    result = simulate(SimulationConfig(9, 2, 10, mean_life=1000, tries=3))
     assert result.given_up == 1 and result.made == 1 and result.makespan == 10
 
 
