@@ -74,6 +74,13 @@ def parse_arguments() -> argparse.Namespace:
         metavar="N",
         help="of Ray (default: one for each GPU, or for as many CPUs as the config has threads)",
     )
+    parser.add_argument(
+        "--tries",
+        type=int,
+        default=RayConfig.tries,
+        metavar="N",
+        help="of Ray: of a group, before the run stops (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     if arguments.launcher == "none" and (arguments.address or arguments.workers is not None):
         parser.error("--address and --workers are for --launcher ray")
@@ -98,7 +105,7 @@ def main() -> None:
     config = dataclasses.replace(config, **changes)
     ray = None
     if arguments.launcher == "ray":
-        ray = RayConfig(arguments.address, arguments.workers)
+        ray = RayConfig(arguments.address, arguments.workers, arguments.tries)
     storage = open_storage(arguments.out)
     if arguments.preview is None:
         generate_to(

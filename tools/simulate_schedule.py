@@ -26,8 +26,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--spread", type=float, default=0.1, help="relative deviation of that")
     parser.add_argument("--load-seconds", type=float, default=60, help="to load the models")
     parser.add_argument("--write-seconds", type=float, default=0.05, help="of the driver, a group")
+    parser.add_argument("--writers", type=int, default=1, help="16 for an object store")
     parser.add_argument("--mean-life", type=float, default=0, help="of a worker; 0: none is lost")
-    parser.add_argument("--tries", type=int, default=3, help="of a group")
+    parser.add_argument("--tries", type=int, default=5, help="of a group")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -1,8 +1,8 @@
 """A run on many workers that fail, simulated: makespan, lost work, load of the driver.
 
 The policy is generation's own (generation/schedule.py); Ray, models and clock are replaced by an
-event queue. The driver takes in one group after the other: it gives the worker its next one, then
-writes. A worker whose group waits for the driver waits too. All times are seconds.
+event queue. The driver takes in as many groups as it writes at once: it gives the worker its next
+one, then writes. A worker whose group waits for the driver waits too. All times are seconds.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class SimulationConfig:
         spread: relative standard deviation of that time.
         load_seconds: from starting a worker until its models are loaded, after a loss too.
         write_seconds: of the driver, for a group.
+        writers: groups that it writes at once; 1 for a folder, 16 for an object store.
         mean_life: mean seconds until a worker is lost (exponential); 0: none is.
         tries: as in RayConfig.
         seed: of all draws.
@@ -39,12 +40,13 @@ class SimulationConfig:
     spread: float = 0.0
     load_seconds: float = 0.0
     write_seconds: float = 0.0
+    writers: int = 1
     mean_life: float = 0.0
-    tries: int = 3
+    tries: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("groups", "workers", "tries"):
+        for name in ("groups", "workers", "writers", "tries"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("spread", "load_seconds", "write_seconds", "mean_life"):
@@ -65,7 +67,7 @@ class Simulated:
         losses: of workers while they made a group.
         lost_seconds: of work on groups whose worker was lost.
         lost_share: of all work on groups.
-        driver_load: share of the makespan in which the driver wrote.
+        driver_load: share of the makespan in which the driver's writers wrote.
         longest_queue: groups that waited for the driver at one time.
         given_up: the group that failed too often, if any.
     """
@@ -89,10 +91,11 @@ def simulate(config: SimulationConfig) -> Simulated:
         (config.load_seconds, _READY, worker, 0.0) for worker in range(config.workers)
     ]
     heapq.heapify(events)
-    clock = driver_free = written = lost = worked = 0.0
+    clock = written = lost = worked = 0.0
     made = losses = longest = 0
     idle: list[int] = []
-    writing: list[float] = []  # when each group that is with the driver is written
+    waiting: list[float] = []  # when each group that waits for the driver is taken in
+    free = [0.0] * config.writers  # when each of them is
 
     while events and not schedule.finished:
         clock, what, worker, seconds = heapq.heappop(events)
@@ -100,12 +103,11 @@ def simulate(config: SimulationConfig) -> Simulated:
             schedule.done(worker)
             made += 1
             worked += seconds
-            writing = [end for end in writing if end > clock]
-            longest = max(longest, len(writing))
-            taken_in = max(clock, driver_free)
-            driver_free = taken_in + config.write_seconds
+            taken_in = max(clock, heapq.heappop(free))
+            heapq.heappush(free, taken_in + config.write_seconds)
             written += config.write_seconds
-            writing.append(driver_free)
+            waiting = [begin for begin in (*waiting, taken_in) if begin > clock]
+            longest = max(longest, len(waiting))
             heapq.heappush(events, (taken_in, _READY, worker, 0.0))
         elif what == _LOST:
             schedule.failed(worker, "lost")
@@ -119,7 +121,7 @@ def simulate(config: SimulationConfig) -> Simulated:
         else:
             idle.append(worker)  # until a group comes back from a worker that is lost
 
-    makespan = max(clock, driver_free)
+    makespan = max(clock, *free)
     return Simulated(
         makespan=makespan,
         ideal=config.groups * config.group_seconds / config.workers,
@@ -127,7 +129,7 @@ def simulate(config: SimulationConfig) -> Simulated:
         losses=losses,
         lost_seconds=lost,
         lost_share=lost / (lost + worked) if lost + worked else 0.0,
-        driver_load=written / makespan if makespan else 0.0,
+        driver_load=written / makespan / config.writers if makespan else 0.0,
         longest_queue=longest,
         given_up=None if schedule.given_up is None else schedule.given_up.group,
     )

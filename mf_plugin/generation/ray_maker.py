@@ -38,12 +38,13 @@ class RayConfig:
     Args:
         address: of a running cluster, "auto" or "HOST:PORT"; None starts Ray on this machine.
         workers: actors; None for as many as the cluster has GPUs, or shares of ``threads`` CPUs.
-        tries: of a group, or of starting a worker, before it is given up.
+        tries: of a group, or of starting a worker, before it is given up. A lost worker counts as
+            a try, so that a group which kills its worker ends; more where machines come and go.
     """
 
     address: str | None = None
     workers: int | None = None
-    tries: int = 3
+    tries: int = 5
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:

@@ -86,14 +86,31 @@ def _line_problem(line: Mapping[str, Any], category_ids: set[int]) -> str | None
         value = line.get(key)
         if value is not None and not (type(value) is int and 0 <= value < most):
             return f"{key} is {shown(value)}; expected a number from 0"
-    for name, check in (("prompts", _is_prompt), ("reasons", _is_text), ("measures", _is_measures)):
+    named = "category_ids" if "prompts" not in line and "caption" in line else "prompts"
+    for name, check in (
+        (named, is_id if named == "category_ids" else _is_prompt),
+        ("reasons", _is_text),
+        ("measures", _is_measures),
+    ):
         values = line.get(name, [] if name == "measures" else None)
         if not isinstance(values, list) or not all(map(check, values)):
             return f"{name} is {shown(values)}; expected one of each object"
-    unknown = [p["category_id"] for p in line["prompts"] if p["category_id"] not in category_ids]
+    if named == "category_ids" and not isinstance(line["caption"], str):
+        return f"caption is {shown(line['caption'])}; expected text"
+    ids = [prompt["category_id"] for prompt in prompts_of(line)]
+    unknown = [category_id for category_id in ids if category_id not in category_ids]
     if unknown:
         return f"a prompt of the unknown category id {unknown[0]}"
-    return _layout_problem(line.get("layout", {}), len(line["prompts"]))
+    return _layout_problem(line.get("layout", {}), len(ids))
+
+
+def prompts_of(line: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A {"category_id", "text"} for each object of a manifest line that `check_line` passed; where
+    the line has one caption of all objects, the text is the caption."""
+    if "prompts" in line:
+        prompts: list[dict[str, Any]] = line["prompts"]
+        return prompts
+    return [{"category_id": i, "text": line["caption"]} for i in line["category_ids"]]
 
 
 def _layout_problem(layout: Any, objects: int) -> str | None:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from mf_plugin.arrays import Mask, Pixels
 from mf_plugin.errors import InputError, shown
-from mf_plugin.generation.record_checks import check_line
+from mf_plugin.generation.record_checks import check_line, prompts_of
 from mf_plugin.lvis.paths import image_path
 from mf_plugin.lvis.polygons import mask_to_polygons
 
@@ -230,7 +230,7 @@ def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
             raise InputError(f"manifest line {line['index']} appears twice")
         seen.add(line["index"])
         record = {key: v for key, v in line.items() if key not in ("reasons", "measures")}
-        reasons, prompts = line["reasons"], _prompts_of(line)
+        reasons, prompts = line["reasons"], prompts_of(line)
         measures = line.get("measures") or [{}] * len(reasons)
         kept = iter(shapes.pop(line["image_id"], []))
         if len({len(reasons), len(prompts), len(measures)}) > 1:
@@ -268,13 +268,6 @@ def from_files(manifest: Iterable[Record], annotations: Record) -> list[Record]:
     if shapes:
         raise InputError(f"annotations.json has images {sorted(shapes)[:3]} that no line names")
     return records
-
-
-def _prompts_of(line: Record) -> list[Record]:
-    if "prompts" in line:
-        prompts: list[Record] = line["prompts"]
-        return prompts
-    return [{"category_id": id_, "text": line["caption"]} for id_ in line["category_ids"]]
 
 
 def count_objects(records: Iterable[Record]) -> Counter[str]:

@@ -36,6 +36,7 @@ from mf_plugin.generation.store import (
     remove_staging,
 )
 from mf_plugin.generation.workers import MaskWorkers
+from mf_plugin.generation.writing import write_groups
 
 logger = logging.getLogger(__name__)
 
@@ -186,8 +187,7 @@ def _make_round(plan: GeneratorPlan, maker: Maker, store: DatasetStore, progress
             waiting.append(index)
         else:
             progress.add(len(records), count_objects(records), earlier=True)
-    for made in maker.make(plan, waiting):
-        outcomes = store.add(made.index, made.canvases, made.seconds, made.environment)
-        progress.add(len(made.canvases), outcomes, status=maker.status)
-        num_new += len(made.canvases)
+    for canvases, outcomes in write_groups(store, maker.make(plan, waiting)):
+        progress.add(canvases, outcomes, status=maker.status)
+        num_new += canvases
     return num_new

@@ -37,7 +37,7 @@ class Schedule:
         tries: after which a group is given up.
     """
 
-    def __init__(self, groups: Iterable[int], tries: int = 3) -> None:
+    def __init__(self, groups: Iterable[int], tries: int = 5) -> None:
         self._waiting = deque(groups)
         self._running: dict[int, int] = {}
         self._tries: Counter[int] = Counter()

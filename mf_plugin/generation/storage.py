@@ -25,7 +25,7 @@ from mf_plugin.generation.lease import Lease
 from mf_plugin.lvis.io import write_bytes_atomic
 
 LOCK = ".generate.lock"
-_AT_ONCE = 256  # objects that are read in one go
+_READ_AT_ONCE = 256  # objects that are read in one go
 
 
 class Storage(ABC):
@@ -33,9 +33,11 @@ class Storage(ABC):
 
     Attributes:
         root: a Path, or the URL.
+        at_once: groups that are best put at once.
     """
 
     root: Path | str
+    at_once: int = 1
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -205,6 +207,7 @@ class ObjectStorage(Storage):
     """
 
     root: str
+    at_once = 16
 
     def __init__(self, url: str, lease_seconds: float = 20.0) -> None:
         self.root = url.rstrip("/")
@@ -226,8 +229,8 @@ class ObjectStorage(Storage):
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
         wanted = list(names)
-        for start in range(0, len(wanted), _AT_ONCE):
-            names = wanted[start : start + _AT_ONCE]
+        for start in range(0, len(wanted), _READ_AT_ONCE):
+            names = wanted[start : start + _READ_AT_ONCE]
             there = [self._path(name) for name in names if self._may_exist(name)]
             found = self._fs.cat(there, on_error="return") if there else {}
             for name in names:

@@ -14,7 +14,7 @@ from mf_plugin.errors import InputError
 
 def test_without_failures_it_is_arithmetic():
     # 5 groups of 10 s on 2 workers after 3 s of loading: 3 + 10 + 10 + 10, and 1 s to write.
-    # The two that end together wait for each other at the driver: worker 1 is 1 s behind.
+    # The two that end together: worker 1 is taken in 1 s later, and waits for nothing else.
     result = simulate(SimulationConfig(5, 2, 10, load_seconds=3, write_seconds=1))
     assert result.makespan == 3 + 10 + 10 + 10 + 1
     assert (result.made, result.losses, result.lost_seconds) == (5, 0, 0)
@@ -27,7 +27,13 @@ def test_a_driver_that_is_too_slow_sets_the_pace():
     # by 20, 30, 40, 50; the others meanwhile wait behind them: 8 writes of 10 s from second 10 on.
     result = simulate(SimulationConfig(8, 4, 10, write_seconds=10))
     assert result.makespan == 10 + 8 * 10 and result.driver_load == 80 / 90
-    assert result.longest_queue == 4 - 1
+    assert result.longest_queue == 4 - 1  # one is written
+
+
+def test_several_writers_keep_up():
+    # As above with 4 writers: groups end at 10 and 20, the last writes at 30.
+    result = simulate(SimulationConfig(8, 4, 10, write_seconds=10, writers=4))
+    assert result.makespan == 30 and result.driver_load == 80 / (30 * 4)
 
 
 class Lives:
@@ -62,7 +68,7 @@ def test_an_idle_worker_takes_what_a_lost_one_leaves(monkeypatch):
 
 def test_a_group_that_is_lost_again_and_again_is_given_up(monkeypatch):
     monkeypatch.setattr(bench.random, "Random", lambda seed: Lives([99.0, 1.0, 1.0, 1.0]))
-    result = simulate(SimulationConfig(9, 2, 10, mean_life=1000))
+    result = simulate(SimulationConfig(9, 2, 10, mean_life=1000, tries=3))
     assert result.given_up == 1 and result.made == 1 and result.makespan == 10
 
 
@@ -83,7 +89,16 @@ def test_every_group_is_made_whatever_the_draws():
     for seed in range(50):
         rng = random.Random(seed)
         config = SimulationConfig(
-            rng.randint(1, 40), rng.randint(1, 9), 10, 0.3, 5, rng.random(), 60, 99, seed
+            rng.randint(1, 40),
+            rng.randint(1, 9),
+            10,
+            spread=0.3,
+            load_seconds=5,
+            write_seconds=rng.random(),
+            writers=rng.randint(1, 3),
+            mean_life=60,
+            tries=99,
+            seed=seed,
         )
         assert simulate(config).made == config.groups
 

@@ -25,7 +25,7 @@ import ray_squares  # noqa: E402
 from ray_squares import SquaresConfig  # noqa: E402
 
 ray.cloudpickle.register_pickle_by_value(ray_squares)  # a worker could not import it
-TWO = RayConfig(workers=2)
+TWO = RayConfig(workers=2, tries=3)
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -111,7 +111,7 @@ from pathlib import Path
 from ray_squares import SquaresConfig
 from mf_plugin.generation.run import generate_to
 from mf_plugin.generation.storage import ObjectStorage
-config = SquaresConfig(marks=Path({marks!r}), killed={{3: 1}})
+config = SquaresConfig(marks=Path({marks!r}), killed={{3: 1}}, seconds=0.5)
 generate_to(ObjectStorage({url!r}, 1.0), config)
 """
 
@@ -123,17 +123,15 @@ def test_a_killed_writer_is_followed_by_the_next_one(remote, squares, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     done = subprocess.run([sys.executable, "-c", script], env=environment)
     assert done.returncode == -signal.SIGKILL
-    assert sorted(remote.names("groups")) == [
-        *(f"{group:08d}.json" for group in range(3)),
-        "identity.json",
-    ]
+    done = [name for name in remote.names("groups") if name != "identity.json"]
+    assert 1 <= len(done) <= 3  # what was being put is lost
     assert remote.exists(".generate.lock") and not remote.exists("dataset.json")
     begin = time.monotonic()
     generate_to(remote, squares())
     assert time.monotonic() - begin > SECONDS  # it saw that nobody renews the lease
     assert remote_files(remote) == local_files(folder)
     run = json.loads(remote.read("run.json"))
-    assert run["canvases"] == 11 - 3 * 2
+    assert run["canvases"] == 11 - 2 * len(done)
 
 
 def test_a_second_writer_is_turned_away(remote, squares):
