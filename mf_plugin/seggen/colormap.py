@@ -122,9 +122,7 @@ def decode(
     """
     _check_kind(kind)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-        raise InputError(
-            f"colour map is {image.dtype}{list(image.shape)}: expected uint8[H, W, 3]"
-        )
+        raise InputError(f"colour map is {image.dtype}{list(image.shape)}: expected uint8[H, W, 3]")
     found = find_parts(image, palette, min_area, reach, with_borders=kind != "semantic")
     whole = set(palette.ids) if kind == "semantic" else set()
     whole |= set(stuff_ids) if kind == "panoptic" else set()
@@ -154,9 +152,7 @@ def _borders(owner: npt.NDArray[np.int32], ids: Sequence[int], width: int) -> Ma
     return borders
 
 
-def _group_parts(
-    found: Parts, palette: Palette, whole: set[int]
-) -> list[tuple[int, list[int]]]:
+def _group_parts(found: Parts, palette: Palette, whole: set[int]) -> list[tuple[int, list[int]]]:
     """(category id, parts) of each segment; the parts of a category in ``whole`` are one."""
     areas = np.bincount(found.owner.ravel(), minlength=len(found.categories))
     groups: list[tuple[int, list[int]]] = []
