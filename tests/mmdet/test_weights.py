@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
-from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint, load_from_local
 
 from mf_plugin.errors import InputError
 from mf_plugin.mmdet.weights import install_weights_only, load_weights
@@ -40,6 +40,7 @@ def test_mmengine_alone_would_run_it(tmp_path):
     """What the loader is for; once this fails, mmengine has mended it."""
     path, trace = tmp_path / "a.pth", tmp_path / "trace"
     torch.save({"weight": Attack(trace)}, path)
+    CheckpointLoader.register_scheme(prefixes="", loader=load_from_local, force=True)
     CheckpointLoader.load_checkpoint(str(path), logger=None)
     assert trace.exists()
 
