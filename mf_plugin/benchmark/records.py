@@ -126,7 +126,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _counts(record: Step, out: Path) -> dict[str, int] | None:
     """Images and instances of the dataset that was made for the training; None if none was."""
-    (train,) = (step for step in ordered([record]) if step.kind == "train")
+    # The last one: a detector may go on from the weights of another training (Detector.start).
+    *_, train = (step for step in ordered([record]) if step.kind == "train")
     for step in train.needs:
         if step.kind in ("generate", "oracle"):
             data = _read(step.folder(out) / "dataset" / "annotations.json")
