@@ -32,7 +32,7 @@ def test_the_images_are_those_of_the_last_training(tmp_path):
         finish(one, out, {})
 
     arms = (Arm("real"), Arm("more", synthetic="g.py"))
-    config = BenchmarkConfig("Test", "demo", (Detector("d", "D", "c"),), arms, seeds=(1,))
+    config = BenchmarkConfig("demo", (Detector("d", "D", "c"),), arms, seeds=(1,))
     (path,) = write_records(config, [Training("d", "more", 1, record)], out, tmp_path / "records")
     content = json.loads(path.read_text())
     assert content["synthetic"] == {"images": 2, "instances": 3}
