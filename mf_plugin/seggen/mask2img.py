@@ -14,16 +14,15 @@ import numpy as np
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
-from mf_plugin.mosaic.samplers import make_scheduler
 from mf_plugin.seggen.base import check_size, is_sdxl, load_base, load_network, vae_factor
-from mf_plugin.seggen.palette import Palette
 from mf_plugin.seggen.record import ModelRecord, read_record
 from mf_plugin.seggen.sampling import Images, check_arguments, make_generators, to_pixels
+from mf_plugin.seggen.trained import TrainedModel
 
 _EMBEDDING = (16, 32, 96, 256)  # of the ControlNet paper, for a VAE of factor 8
 
 
-class Mask2Img:
+class Mask2Img(TrainedModel):
     """Paints images over colour maps.
 
     Args:
@@ -36,10 +35,7 @@ class Mask2Img:
     def __init__(
         self, base: Any, controlnet: Any, record: ModelRecord, *, scheduler: str | None = None
     ) -> None:
-        self.record = record
-        self._pipeline = _join(base, controlnet)
-        self._pipeline.scheduler = make_scheduler(base.scheduler, scheduler)
-        self._pipeline.set_progress_bar_config(disable=True)
+        super().__init__(_join(base, controlnet), record, scheduler)
 
     @classmethod
     def from_pretrained(
@@ -65,25 +61,6 @@ class Mask2Img:
         record = read_record(folder, "mask2img")
         base = load_base(record, device, dtype)
         return cls(base, load_network(folder, record, base), record, scheduler=scheduler)
-
-    @property
-    def palette(self) -> Palette:
-        """Colours of the maps."""
-        return self.record.palette
-
-    @property
-    def kind(self) -> str:
-        """One of "instance", "semantic" and "panoptic"."""
-        return self.record.kind
-
-    @property
-    def base(self) -> str:
-        """Folder or hub id of the base."""
-        return self.record.base
-
-    def check_size(self, size: Sequence[int]) -> tuple[int, int]:
-        """(height, width) in pixels; InputError unless the base can paint it."""
-        return check_size(size, self._pipeline)
 
     def __call__(
         self,

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from mf_plugin.extras import require
-from mf_plugin.mosaic.samplers import make_scheduler
 from mf_plugin.seggen.base import check_size, load_base, load_network
 from mf_plugin.seggen.calibration import calibrate_palette, reconstruct_with
 from mf_plugin.seggen.colormap import REACH
 from mf_plugin.seggen.palette import Palette
 from mf_plugin.seggen.record import ModelRecord, read_record
 from mf_plugin.seggen.sampling import Images, check_arguments, make_generators, to_pixels
+from mf_plugin.seggen.trained import TrainedModel
 
 
-class Text2Mask:
+class Text2Mask(TrainedModel):
     """Samples colour maps.
 
     Args:
@@ -31,10 +31,7 @@ class Text2Mask:
     """
 
     def __init__(self, pipeline: Any, record: ModelRecord, *, scheduler: str | None = None) -> None:
-        self.record = record
-        pipeline.scheduler = make_scheduler(pipeline.scheduler, scheduler)
-        pipeline.set_progress_bar_config(disable=True)
-        self._pipeline = pipeline
+        super().__init__(pipeline, record, scheduler)
 
     @classmethod
     def from_pretrained(
@@ -62,11 +59,6 @@ class Text2Mask:
         pipeline.register_modules(unet=load_network(folder, record, pipeline))
         return cls(pipeline, record, scheduler=scheduler)
 
-    @property
-    def palette(self) -> Palette:
-        """Colours of the maps."""
-        return self.record.palette
-
     @cached_property
     def reading_palette(self) -> Palette:
         """The palette with its colours as the base's VAE renders them: what `decode` takes."""
@@ -77,20 +69,6 @@ class Text2Mask:
         """Pixels over which the base's VAE mixes colours: what `decode` takes."""
         factor: int = self._pipeline.vae_scale_factor
         return round(REACH * factor / 4)
-
-    @property
-    def kind(self) -> str:
-        """One of "instance", "semantic" and "panoptic"."""
-        return self.record.kind
-
-    @property
-    def base(self) -> str:
-        """Folder or hub id of the base."""
-        return self.record.base
-
-    def check_size(self, size: Sequence[int]) -> tuple[int, int]:
-        """(height, width) in pixels; InputError unless the base can paint it."""
-        return check_size(size, self._pipeline)
 
     def __call__(
         self,
