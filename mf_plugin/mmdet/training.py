@@ -54,8 +54,9 @@ class TrainingOptions:
         work_dir: where logs, checkpoints and results go.
         seed: of weights, draws and augmentation.
         cfg_options: ``key=value`` items that override the config.
-        resume: go on from the latest checkpoint in the work dir.
-        eval_only: predict with the latest checkpoint, or with ``load_from``, without training.
+        resume: go on from the latest checkpoint in the work dir; without one, begin.
+        eval_only: predict without training, with the ``load_from`` of ``cfg_options``, else with
+            the latest checkpoint in the work dir, else with the config's ``load_from``.
         launcher: none, pytorch, slurm or mpi.
     """
 
@@ -133,16 +134,27 @@ def build_config(options: TrainingOptions) -> Config:
     _write_results(cfg)
 
     # 4. Where it starts from.
-    cfg.resume = options.resume
-    if options.eval_only and not cfg.get("load_from"):
-        checkpoint = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
-        if checkpoint is None:
-            raise InputError(
-                f"--eval-only: no checkpoint in {cfg.work_dir}; train first, or name one with "
-                "--cfg-options load_from=FILE"
-            )
-        cfg.load_from = checkpoint
+    _choose_weights(cfg, options, named="load_from" in overrides)
     return cfg
+
+
+def _choose_weights(cfg: Config, options: TrainingOptions, named: bool) -> None:
+    """``load_from`` is where a training starts; what it has trained since comes first.
+
+    mmengine would resume the training that wrote ``load_from``, at its last iteration.
+    """
+    wanted = options.resume or (options.eval_only and not named)
+    latest = None
+    if wanted and Path(cfg.work_dir).is_dir():
+        latest = find_latest_checkpoint(cfg.work_dir)
+    cfg.resume = options.resume and latest is not None
+    if latest is not None:
+        cfg.load_from = latest
+    if options.eval_only and not cfg.get("load_from"):
+        raise InputError(
+            f"--eval-only: no checkpoint in {cfg.work_dir}; train first, or name one with "
+            "--cfg-options load_from=FILE"
+        )
 
 
 def read_config(path: str) -> Config:

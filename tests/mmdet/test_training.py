@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,37 @@ def test_a_run_repeats_itself_and_resumes(tiny_config, tmp_path):
         )
     )
     assert (tmp_path / "a/iter_3.pth").is_file()
+
+    # A training that begins with the weights of another: its own come first.
+    work_dir, start = tmp_path / "c", f"load_from={tmp_path / 'a/iter_3.pth'}"
+    begun = TrainingOptions(str(tiny_config), work_dir=str(work_dir), cfg_options=[start])
+    train(begun)
+    assert not (work_dir / "iter_3.pth").exists()
+    resumed = replace(begun, resume=True, cfg_options=[start, *longer])
+    train(resumed)
+    assert (work_dir / "iter_3.pth").is_file()
+
+
+def test_where_a_training_starts(tiny_config, tmp_path):
+    def choose(*cfg_options, **options):
+        given = dict(work_dir=str(tmp_path / "work"), cfg_options=cfg_options, **options)
+        cfg = build_config(TrainingOptions(str(tiny_config), **given))
+        return cfg.resume, cfg.get("load_from")
+
+    assert choose() == (False, None)
+    assert choose(resume=True) == (False, None)
+    assert choose("load_from=start.pth", resume=True) == (False, "start.pth")
+    latest = tmp_path / "work/iter_2.pth"
+    latest.parent.mkdir()
+    (latest.parent / "last_checkpoint").write_text(str(latest))
+    assert choose("load_from=start.pth") == (False, "start.pth")
+    assert choose("load_from=start.pth", resume=True) == (True, str(latest))
+    assert choose("load_from=start.pth", eval_only=True) == (False, "start.pth")
+    assert choose(eval_only=True) == (False, str(latest))
+    config = tmp_path / "finetune.py"
+    config.write_text(f'_base_ = "{tiny_config}"\nload_from = "start.pth"\n')
+    cfg = build_config(TrainingOptions(str(config), work_dir=str(latest.parent), eval_only=True))
+    assert cfg.load_from == str(latest)
 
 
 def test_options_reach_the_config(tiny_config, tmp_path):
