@@ -10,11 +10,8 @@ import argparse
 import itertools
 from pathlib import Path
 
-import numpy as np
-
 from mf_plugin import cli
-from mf_plugin.errors import InputError
-from mf_plugin.evaluation.colormap_quality import measure_round_trip, read_segments
+from mf_plugin.evaluation.colormap_quality import deal_out, measure_round_trip, read_segments
 from mf_plugin.evaluation.valid_instances import load_dataset
 from mf_plugin.lvis.io import write_json_atomic
 from mf_plugin.seggen.calibration import (
@@ -32,7 +29,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR")
     parser.add_argument("--vae", required=True, help="folder or hub id of a pipeline")
-    parser.add_argument("--num-categories", type=int, help="drawn from the dataset's; default: all")
+    parser.add_argument(
+        "--num-categories",
+        type=int,
+        help="of the palette, which stand for all; default: all",
+    )
     parser.add_argument("--min-distance", type=float, default=MIN_DISTANCE, help="of colours")
     parser.add_argument("--num-images", type=int, default=100)
     parser.add_argument("--scale", type=int, nargs="+", default=[1, 2], help="of the colour map")
@@ -48,16 +49,14 @@ def main() -> None:
     dataset = load_dataset(args.dataset)
     ids = [category["id"] for category in dataset.data["categories"]]
     count = len(ids) if args.num_categories is None else args.num_categories
-    if not 0 < count <= len(ids):
-        raise InputError(f"--num-categories {count}: expected 1 to {len(ids)}")
-    chosen = np.random.default_rng(args.seed).choice(ids, count, replace=False).tolist()
-    palette = make_palette(chosen, min_distance=args.min_distance)
+    stands_for = deal_out(ids, count, args.seed)
+    palette = make_palette(sorted(set(stands_for.values())), min_distance=args.min_distance)
     vae = load_autoencoder(args.vae, args.device)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     reconstruct = reconstruct_with(vae)
     if not args.plain:
         palette = calibrate_palette(palette, reconstruct)
-    images = list(itertools.islice(read_segments(dataset, palette), args.num_images))
+    images = list(itertools.islice(read_segments(dataset, stands_for), args.num_images))
     reports = []
     for scale in args.scale:
         report = measure_round_trip(

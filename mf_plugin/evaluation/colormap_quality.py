@@ -7,7 +7,7 @@ times as large, as a model paints them that works at a larger size than the data
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from mf_plugin.errors import InputError
 from mf_plugin.evaluation.rare import GroundTruth
 from mf_plugin.evaluation.valid_instances import to_rle
 from mf_plugin.seggen.calibration import Reconstruct
-from mf_plugin.seggen.colormap import MIN_AREA, REACH, decode, encode
+from mf_plugin.seggen.colormap import BORDER_WIDTH, MIN_AREA, REACH, decode, encode
+from mf_plugin.seggen.joining import JOIN
 from mf_plugin.seggen.palette import Palette
 
 Mask = npt.NDArray[np.bool_]
@@ -28,17 +29,33 @@ MIN_SIDE = 16  # pixels of a bounding box
 MIN_IOU = 0.75
 
 
-def read_segments(dataset: GroundTruth, palette: Palette) -> Iterator[Segments]:
-    """(category id, bool[H, W]) of each image that has instances of the palette's categories."""
+def deal_out(ids: Sequence[int], count: int, seed: int = 0) -> dict[int, int]:
+    """Let ``count`` of a dataset's categories stand for all, so that no object is left out.
+
+    Returns:
+        {category id: the one that stands for it}; those drawn stand for themselves.
+
+    Raises:
+        InputError: count is not from 1 to the number of ids.
+    """
+    if not 0 < count <= len(ids):
+        raise InputError(f"{count} categories: expected 1 to {len(ids)}")
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(ids, count, replace=False).tolist()
+    return {i: i if i in drawn else drawn[int(rng.integers(count))] for i in ids}
+
+
+def read_segments(dataset: GroundTruth, stands_for: Mapping[int, int]) -> Iterator[Segments]:
+    """(category id, bool[H, W]) of each image that has instances; ids of `deal_out`."""
     sizes = {i["id"]: (i["height"], i["width"]) for i in dataset.data["images"]}
     found: dict[int, list[dict[str, Any]]] = {}
     for annotation in dataset.data["annotations"]:
-        if annotation["category_id"] in palette.index:
-            found.setdefault(annotation["image_id"], []).append(annotation)
+        found.setdefault(annotation["image_id"], []).append(annotation)
     for image_id, instances in found.items():
         rles = [to_rle(a["segmentation"], sizes[image_id]) for a in instances]
         masks = [mask_api.decode(rle).astype(bool) for rle in rles]
-        yield [(a["category_id"], mask) for a, mask in zip(instances, masks, strict=True)]
+        ids = [stands_for[a["category_id"]] for a in instances]
+        yield list(zip(ids, masks, strict=True))
 
 
 def measure_round_trip(
@@ -69,13 +86,21 @@ def measure_round_trip(
     for image in images:
         large = [(c, mask.repeat(scale, 0).repeat(scale, 1)) for c, mask in image]
         height, width = large[0][1].shape
-        drawn = encode(large, (height, width), palette, "instance")
+        drawn = encode(
+            large,
+            (height, width),
+            palette,
+            "instance",
+            border_width=BORDER_WIDTH * scale,
+            join=JOIN * scale,
+        )
         found = decode(
             reconstruct(drawn[None])[0],
             palette,
             "instance",
             min_area=MIN_AREA * scale**2,
             reach=reach,
+            join=JOIN * scale,
         )
         ious = np.zeros((len(large), len(found)))
         for row, (category_id, mask) in enumerate(large):

@@ -1,7 +1,8 @@
 """Masks with categories <-> a colour map, an RGB image that a diffusion model can paint.
 
-A segment has the colour of its category. Where two segments of one category meet, the border's
-colour keeps them apart. SegGen (arXiv 2311.03355, section 3) draws it along every segment; here it
+A segment has the colour of its category. Where two segments of one category come near each other,
+the border's colour keeps them apart; near parts without a border between are one segment
+(``joining.py``). SegGen (arXiv 2311.03355, section 3) draws it along every segment; here it
 is drawn where colours alone would not tell, since through an autoencoder each edge costs the
 segments beside it some pixels (docs/seggen.md has both measured). Reading back is by the nearest
 colour (its appendix A2), ``reading.py`` does it.
@@ -10,16 +11,17 @@ Shapes: H x W pixels, S segments, K categories of the palette.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mf_plugin.errors import InputError
+from mf_plugin.seggen.joining import JOIN, find_borders, join_parts
 from mf_plugin.seggen.palette import Palette
-from mf_plugin.seggen.reading import Parts, find_parts
+from mf_plugin.seggen.reading import Parts, find_parts, share_of_border
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -27,6 +29,7 @@ Mask = npt.NDArray[np.bool_]
 KINDS = ("instance", "semantic", "panoptic")
 BORDER_WIDTH = 2  # pixels on each side; an autoencoder of factor 4 keeps lines of 4
 MIN_AREA = 30  # pixels of a segment; mini-LVIS annotates from 30 on
+MIN_BORDER = 0.3  # share of the border's colour in a pixel of a border
 REACH = 5  # pixels over which an autoencoder of factor 4 mixes colours
 
 
@@ -53,6 +56,7 @@ def encode(
     kind: str,
     *,
     border_width: int = BORDER_WIDTH,
+    join: int = JOIN,
 ) -> Image:
     """Draw a colour map.
 
@@ -62,8 +66,9 @@ def encode(
         size: H, W.
         palette: colours of these categories.
         kind: one of ``KINDS``; "semantic" has no borders.
-        border_width: how many pixels a border takes of each of two segments of one category. It
-            also fills a gap of less than twice as much between them.
+        border_width: pixels that a border takes on each side of the middle between two segments of
+            one category.
+        join: as `decode` will take it: between segments that are farther apart is no border.
 
     Returns:
         uint8[H, W, 3], RGB.
@@ -90,7 +95,7 @@ def encode(
         owner[mask] = index
     if kind != "semantic":
         ids = [category_id for category_id, _ in segments]
-        colored[_borders(owner, ids, border_width)] = palette.border
+        colored[_borders(owner, ids, border_width, join)] = palette.border
     return colored
 
 
@@ -101,6 +106,7 @@ def decode(
     *,
     min_area: int = MIN_AREA,
     reach: int = REACH,
+    join: int = JOIN,
     stuff_ids: Collection[int] = (),
 ) -> list[Segment]:
     """Read the segments of a colour map.
@@ -108,10 +114,12 @@ def decode(
     Args:
         image: uint8[H, W, 3], RGB; painted, or through an autoencoder.
         palette: that it was painted with; `calibrate_palette` makes it robust to the autoencoder.
-        kind: one of ``KINDS``. "instance": each connected part is a segment. "semantic": all pixels
-            of a category are one. "panoptic": as "instance", but as "semantic" for ``stuff_ids``.
+        kind: one of ``KINDS``. "instance": each connected part is a segment, or several of a
+            category that are near each other. "semantic": all pixels of a category are one.
+            "panoptic": as "instance", but as "semantic" for ``stuff_ids``.
         min_area: in pixels; smaller connected parts go to their surroundings.
         reach: pixels over which colours may be mixed; grows with the autoencoder's factor.
+        join: pixels between two parts of one segment, at most.
         stuff_ids: for "panoptic", the categories of which an image has one segment.
 
     Returns:
@@ -127,7 +135,7 @@ def decode(
     whole = set(palette.ids) if kind == "semantic" else set()
     whole |= set(stuff_ids) if kind == "panoptic" else set()
     segments = []
-    for category_id, parts in _group_parts(found, palette, whole):
+    for category_id, parts in _group_parts(found, image, palette, whole, join):
         mask = np.isin(found.owner, parts)
         sure = found.certainty[mask & found.read]
         segments.append(Segment(category_id, mask, float(sure.mean()) if len(sure) else 0.0))
@@ -139,28 +147,37 @@ def _check_kind(kind: str) -> None:
         raise InputError(f"kind of colour map is {kind!r}: expected one of {', '.join(KINDS)}")
 
 
-def _borders(owner: npt.NDArray[np.int32], ids: Sequence[int], width: int) -> Mask:
-    """Where two segments of one category are both within ``width``, outside all other segments."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+def _borders(owner: npt.NDArray[np.int32], ids: Sequence[int], width: int, join: int) -> Mask:
+    """What keeps the objects of one category apart."""
     borders = np.zeros(owner.shape, dtype=bool)
-    for category_id in {i for i in ids if ids.count(i) > 1}:
-        twins = [index for index, other in enumerate(ids) if other == category_id]
-        near = np.zeros(owner.shape, np.int32)
-        for index in twins:
-            near += cv2.dilate((owner == index).astype(np.uint8), kernel)
-        borders |= (near > 1) & np.isin(owner, [-1, *twins])
+    places = range(len(ids))
+    twins = [(i, k) for i, k in itertools.combinations(places, 2) if ids[i] == ids[k]]
+    masks = {place: owner == place for place in {place for pair in twins for place in pair}}
+    for first, second in twins:
+        drawn = find_borders(masks[first], masks[second], width, join)
+        if drawn is not None:
+            borders |= drawn
     return borders
 
 
-def _group_parts(found: Parts, palette: Palette, whole: set[int]) -> list[tuple[int, list[int]]]:
+def _group_parts(
+    found: Parts, image: Image, palette: Palette, whole: set[int], join: int
+) -> list[tuple[int, list[int]]]:
     """(category id, parts) of each segment; the parts of a category in ``whole`` are one."""
     areas = np.bincount(found.owner.ravel(), minlength=len(found.categories))
     groups: list[tuple[int, list[int]]] = []
-    present = [part for part in range(1, len(areas)) if areas[part]]
-    for part in sorted(present, key=lambda p: (found.categories[p], -areas[p])):
-        category_id = palette.ids[found.categories[part]]
-        if category_id in whole and groups and groups[-1][0] == category_id:
-            groups[-1][1].append(part)
+    for place in np.unique(found.categories[1:]).tolist():
+        parts = [p for p in np.flatnonzero(found.categories == place).tolist() if areas[p]]
+        category_id = palette.ids[place]
+        if category_id in whole:
+            first = [0] * len(parts)
         else:
-            groups.append((category_id, [part]))
-    return groups
+            masks = [found.owner == part for part in parts]
+            border = share_of_border(image, palette, place) >= MIN_BORDER
+            first = join_parts(masks, border, join)
+        for leader in sorted(set(first)):
+            groups.append(
+                (category_id, [p for p, g in zip(parts, first, strict=True) if g == leader])
+            )
+    sizes = {parts[0]: sum(areas[p] for p in parts) for _, parts in groups}
+    return sorted(groups, key=lambda group: (palette.index[group[0]], -sizes[group[1][0]]))

@@ -104,6 +104,30 @@ def nearest_colors(
     return nearest.reshape(image.shape[:2]), certainty.reshape(image.shape[:2])
 
 
+def share_of_border(
+    image: npt.NDArray[np.uint8], palette: Palette, place: int
+) -> npt.NDArray[np.float32]:
+    """How much of the border's colour is in pixels that are otherwise a category or background.
+
+    Args:
+        image: uint8[H, W, 3].
+        palette: of it.
+        place: of the category, in the palette.
+
+    Returns:
+        float32[H, W]; 0 on the line from the background's colour to the category's, 1 at the
+        border's, below 0 away from it.
+    """
+    colors = palette.seen_colors.astype(np.float32)
+    background, border = colors[len(palette.ids)], colors[len(palette.ids) + 1]
+    pixels = image.astype(np.float32) - background
+    line = colors[place] - background
+    along = np.clip(pixels @ line / (line @ line), 0, 1)[..., None] * line
+    way = border - background - along
+    share: npt.NDArray[np.float32] = ((pixels - along) * way).sum(-1) / (way**2).sum(-1)
+    return share
+
+
 def _read_again(
     image: npt.NDArray[np.uint8],
     nearest: Places,

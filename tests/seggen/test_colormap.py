@@ -47,8 +47,9 @@ def test_two_of_one_category_that_touch_come_apart():
     image = encode(drawn, SIZE, PALETTE, "instance")
     border = (image == PALETTE.border).all(-1)
     assert border[box(10, 32, 24, 4)].all()  # two pixels of each
-    assert not border[:, :32].any() and not border[:, 36:].any()
-    assert not border[box(34, 10, 24, 24)].any()  # none of the third
+    assert not border[:, :28].any() and not border[:, 40:].any()
+    assert not border[10:34, :32].any() and not border[10:34, 36:].any()
+    assert not border[:7].any() and not border[37:].any()  # a little beyond its ends
     found = decode(image, PALETTE, "instance")
     assert [s.category_id for s in found] == [3, 3, 5]
     assert sorted(int(s.mask[:, 10].any()) for s in found[:2]) == [0, 1]
@@ -62,6 +63,29 @@ def test_a_gap_between_two_of_one_category_is_kept_open():
     image = encode(drawn, SIZE, PALETTE, "instance")
     assert (image[12:30, 34] == PALETTE.border).all()
     assert len(decode(image, PALETTE, "instance")) == 2
+
+
+def test_near_parts_of_one_object_are_one_segment():
+    """Four pixels of background, or of a thing before it, lie between; twenty are too many."""
+    parts = box(10, 4, 24, 16) | box(10, 24, 24, 16)
+    for before in ([], [(5, box(0, 20, 60, 4))]):
+        drawn = [(3, parts), (3, box(10, 60, 24, 16)), *before]
+        image = encode(drawn, SIZE, PALETTE, "instance")
+        assert not (image == PALETTE.border).all(-1).any()
+        found = [s.mask for s in decode(image, PALETTE, "instance") if s.category_id == 3]
+        assert len(found) == 2 and (found[0] == parts).all()
+        assert len(decode(image, PALETTE, "instance", join=4)) == len(drawn) + 1
+
+
+def test_as_near_objects_are_kept_apart():
+    for before in ([], [(5, box(0, 20, 60, 4))]):
+        drawn = [(3, box(10, 4, 24, 16)), (3, box(10, 24, 24, 16)), *before]
+        image = encode(drawn, SIZE, PALETTE, "instance")
+        border = (image == PALETTE.border).all(-1)
+        assert border[10:34, 20:24].all() and not border[10:34, :20].any()
+        found = [s.mask for s in decode(image, PALETTE, "instance") if s.category_id == 3]
+        assert len(found) == 2 and not (found[0] & found[1]).any()
+        assert all(max(iou(m, s) for s in found) > 0.8 for c, m in drawn if c == 3)
 
 
 def test_semantic_has_no_borders_and_one_segment_a_category():

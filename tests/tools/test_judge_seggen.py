@@ -91,4 +91,4 @@ def test_colormaps(call, dataset, tmp_path):
     (report,) = json.loads(out.read_text())
     assert report["kept"] / report["instances"] > 0.8
     code, _, error = call("measure_colormaps.py", *given, "--num-categories", 99)
-    assert (code, error) == (2, "error: --num-categories 99: expected 1 to 30\n")
+    assert (code, error) == (2, "error: 99 categories: expected 1 to 30\n")
