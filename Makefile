@@ -40,8 +40,9 @@ demo-detectors: $(STAMP)
 	$(BIN)/python tools/demo.py --framework detectron2
 	$(BIN)/python tools/demo.py --framework detectron2 --detector centernet2
 
+# A process for each core, each with one thread: most tests use one.
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not heavy"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not heavy" --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test-heavy: $(STAMP)
 	$(BIN)/python -m pytest -m heavy

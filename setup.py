@@ -30,6 +30,7 @@ EXTRAS = {
     # moto: an S3-compatible server for the tests, which flask serves.
     "dev": [
         "pytest>=8",
+        "pytest-xdist[psutil]>=3.6",
         "hypothesis>=6.100",
         "s3fs>=2025.3",
         "moto[s3]>=5",
