@@ -143,7 +143,7 @@ def _start(step: Step, out: Path, jobs: int, device: str) -> Running | None:
     log = open(folder / LOG, "a", encoding="utf-8")  # noqa: SIM115
     log.write(f"$ python {shlex.join(command)}\n")
     log.flush()
-    began, kept = time.time(), [lock.fileno()]
+    began, kept = time.monotonic(), [lock.fileno()]
     process = start(command, step.root, jobs=jobs, output=log, keep_open=kept)
     return Running(step, process, lock, log, began, resumed)
 
@@ -161,7 +161,7 @@ def _finish(job: Running, out: Path, device: str) -> str:
             "step": job.step.name,
             "hash": job.step.hash,
             "command": shlex.join(["python", *job.step.shown(device=device)]),
-            "seconds": round(time.time() - job.began, 1),
+            "seconds": round(time.monotonic() - job.began, 1),
             "resumed": job.resumed,
             "machine": describe_machine(device),
             "versions": describe_versions(),

@@ -21,10 +21,10 @@ from mf_plugin.generation.ray_maker import RayConfig  # noqa: E402
 from mf_plugin.generation.run import generate  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
-import ray_squares  # noqa: E402
-from ray_squares import SquaresConfig  # noqa: E402
+import squares_generator  # noqa: E402
+from squares_generator import SquaresConfig  # noqa: E402
 
-ray.cloudpickle.register_pickle_by_value(ray_squares)  # a worker could not import it
+ray.cloudpickle.register_pickle_by_value(squares_generator)  # a worker could not import it
 TWO = RayConfig(workers=2, tries=3)
 
 

@@ -26,8 +26,8 @@ from mf_plugin.generation.storage import LocalStorage, ObjectStorage, open_stora
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
-import ray_squares  # noqa: E402
-from ray_squares import SquaresConfig  # noqa: E402
+import squares_generator  # noqa: E402
+from squares_generator import SquaresConfig  # noqa: E402
 
 SECONDS = 1.0  # of a lease
 
@@ -108,7 +108,7 @@ KILLED = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from ray_squares import SquaresConfig
+from squares_generator import SquaresConfig
 from mf_plugin.generation.run import generate_to
 from mf_plugin.generation.storage import ObjectStorage
 config = SquaresConfig(marks=Path({marks!r}), killed={{3: 1}}, seconds=0.5)
@@ -215,7 +215,7 @@ def test_workers_on_ray_and_a_store(remote, squares, tmp_path):
     ray = pytest.importorskip("ray")
     from mf_plugin.generation.ray_maker import RayConfig
 
-    ray.cloudpickle.register_pickle_by_value(ray_squares)
+    ray.cloudpickle.register_pickle_by_value(squares_generator)
     folder = generate(squares(), tmp_path / "set")
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=100 << 20)
     try:

@@ -41,21 +41,21 @@ def run_steps(
 
     if start >= steps:
         return
-    last, losses, began = time.time(), [], time.time()
+    last, losses, began = time.monotonic(), [], time.monotonic()
     with tqdm(total=steps, initial=start, desc=name, unit="step", mininterval=5) as bar:
         for step in range(start, steps):
             losses.append(step_fn(step))
             bar.update()
             if (step + 1) % 100 == 0:
                 row = {"step": step + 1, "loss": float(np.mean(losses))}
-                row["seconds"] = round(time.time() - began)
+                row["seconds"] = round(time.monotonic() - began)
                 with open(work / f"{name}.jsonl", "a") as log:
                     log.write(json.dumps(row) + "\n")
                 bar.set_postfix(loss=f"{row['loss']:.4f}")
                 losses = []
-            if time.time() - last > CHECKPOINT_SECONDS:
+            if time.monotonic() - last > CHECKPOINT_SECONDS:
                 save(step + 1)
-                last = time.time()
+                last = time.monotonic()
     save(steps)
 
 
