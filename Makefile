@@ -3,15 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LINT_STAMP := $(VENV)/.installed-lint
+DOCS_STAMP := $(VENV)/.installed-docs
 EXTRAS := diffusion,mmdet,eval,dev
 
-.PHONY: help setup demo test test-heavy lint fuzz demo-seeds demo-detectors clean
+.PHONY: help setup demo test test-heavy lint docs fuzz demo-seeds demo-detectors clean
 
 help:
 	@echo "make demo        set up .venv, then go from mini-LVIS to the rare-category AP table"
 	@echo "make test        set up .venv, then run the tests"
 	@echo "make test-heavy  the tests that take minutes each"
 	@echo "make lint        check style and types with ruff and mypy"
+	@echo "make docs        build the pages of docs/; a broken link stops it"
 	@echo "make fuzz        100,000 hostile inputs for every reader; a few minutes"
 	@echo "make demo-seeds  the demo with seeds 1 to 3"
 	@echo "make demo-detectors  the demo with CenterNet2, and both in Detectron2 if it is installed"
@@ -55,6 +57,14 @@ lint: $(LINT_STAMP)
 $(LINT_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lint]"
 	@touch $(LINT_STAMP)
+
+docs: $(DOCS_STAMP)
+	$(BIN)/mkdocs build --quiet
+	@echo "open work_dirs/docs/index.html"
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $(DOCS_STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python tools/fuzz.py

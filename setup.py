@@ -40,6 +40,7 @@ EXTRAS = {
     # A fuzzer led by coverage; it has wheels for Linux.
     "fuzz": ["atheris>=3; sys_platform == 'linux'"],
     "lint": ["ruff>=0.17", "mypy>=2.4"],
+    "docs": ["mkdocs>=1.6"],
 }
 
 setup(

@@ -18,6 +18,7 @@ ROWS = {
     "regions_1": "1 region",
     "regions_2": "2 regions",
     "regions_random": "1, 2 or 4 regions",
+    "regions_mixed": "4 or 9 regions, as many objects",
     # Table 2b: jitter
     "jitter_0_25": "jitter 0.25",
     "jitter_0_5": "jitter 0.5 (none)",
