@@ -11,7 +11,6 @@ Shapes: H x W pixels, S segments, K categories of the palette.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_plugin.errors import InputError
-from mf_plugin.seggen.joining import JOIN, find_borders, join_parts
+from mf_plugin.seggen.joining import JOIN, draw_borders, join_parts
 from mf_plugin.seggen.palette import Palette
 from mf_plugin.seggen.reading import Parts, find_parts, share_of_border
 
@@ -150,13 +149,9 @@ def _check_kind(kind: str) -> None:
 def _borders(owner: npt.NDArray[np.int32], ids: Sequence[int], width: int, join: int) -> Mask:
     """What keeps the objects of one category apart."""
     borders = np.zeros(owner.shape, dtype=bool)
-    places = range(len(ids))
-    twins = [(i, k) for i, k in itertools.combinations(places, 2) if ids[i] == ids[k]]
-    masks = {place: owner == place for place in {place for pair in twins for place in pair}}
-    for first, second in twins:
-        drawn = find_borders(masks[first], masks[second], width, join)
-        if drawn is not None:
-            borders |= drawn
+    for category_id in {i for i in ids if ids.count(i) > 1}:
+        twins = [owner == place for place, other in enumerate(ids) if other == category_id]
+        borders |= draw_borders(twins, width, join)
     return borders
 
 

@@ -9,6 +9,7 @@ more than at its narrowest; touching parts have the distance 1.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import cv2
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
+Box = tuple[int, int, int, int]
 Window = tuple[slice, slice]
 
 JOIN = 8  # pixels between two parts of one segment, at most
@@ -25,29 +27,35 @@ _DRAWN_FARTHER = 2
 _DRAWN_SLACK = 6.0
 _READ_SLACK = 2.0
 _READ_MIDDLE = 2.0
+_FAR = 1e6
 
 
-def find_borders(first: Mask, second: Mask, width: int, join: int = JOIN) -> Mask | None:
-    """What keeps two objects of one category apart.
+def draw_borders(objects: Sequence[Mask], width: int, join: int = JOIN) -> Mask:
+    """What keeps the objects of one category apart.
 
     Args:
-        first, second: bool[H, W] without a common pixel.
-        width: pixels on each side of the middle.
+        objects: bool[H, W] each, at least one, without a common pixel.
+        width: pixels on each side of the middle between two.
         join: of `join_parts`.
 
     Returns:
-        bool[H, W], a line through the gap, whatever lies in it; None where the two are farther
-        apart than parts that are read as one.
+        bool[H, W]; between any two that are as near as parts that are read as one, a line through
+        the gap, whatever lies in it.
     """
-    found = _distances(first, second, join + _DRAWN_FARTHER, _DRAWN_SLACK)
-    if found is None:
-        return None
-    window, near, far, gap = found
-    sides = np.maximum(near, far) <= width
-    within = (first | second)[window]
-    drawn = np.where(within, sides, np.abs(near - far) <= 2 * width)
-    borders = np.zeros(first.shape, dtype=bool)
-    borders[window] = gap & drawn
+    borders = np.zeros(objects[0].shape, dtype=bool)
+    boxes = [_box(mask) for mask in objects]
+    for one, other in itertools.combinations(range(len(objects)), 2):
+        window = _window(boxes[one], boxes[other], join + _DRAWN_FARTHER + _DRAWN_SLACK)
+        if window is None:
+            continue
+        first, second = objects[one][window], objects[other][window]
+        near, far = _distances(first), _distances(second)
+        narrowest = float((near + far).min())
+        if narrowest <= join + _DRAWN_FARTHER:
+            gap = near + far <= narrowest + _DRAWN_SLACK
+            sides = np.maximum(near, far) <= width
+            middle = np.abs(near - far) <= 2 * width
+            borders[window] |= gap & np.where(first | second, sides, middle)
     return borders
 
 
@@ -63,51 +71,50 @@ def join_parts(parts: Sequence[Mask], border: Mask, join: int = JOIN) -> list[in
         For each part the first one that it is one with.
     """
     group = list(range(len(parts)))
-    for place, second in enumerate(parts):
-        for before in range(place):
-            old, new = max(group[place], group[before]), min(group[place], group[before])
-            if old != new and _are_one(parts[before], second, border, join):
-                group = [new if leader == old else leader for leader in group]
+    boxes = [_box(mask) for mask in parts]
+    for one, other in itertools.combinations(range(len(parts)), 2):
+        old, new = max(group[one], group[other]), min(group[one], group[other])
+        window = _window(boxes[one], boxes[other], join + _READ_SLACK)
+        if old == new or window is None:
+            continue
+        if _are_one(parts[one][window], parts[other][window], border[window], join):
+            group = [new if leader == old else leader for leader in group]
     return group
 
 
 def _are_one(first: Mask, second: Mask, border: Mask, join: int) -> bool:
-    found = _distances(first, second, join, _READ_SLACK)
-    if found is None:
-        return False
-    window, near, far, gap = found
-    middle = gap & (np.abs(near - far) <= _READ_MIDDLE)
-    return float(border[window][middle].mean()) <= CLOSED
-
-
-def _distances(
-    first: Mask, second: Mask, limit: float, slack: float
-) -> tuple[Window, npt.NDArray[np.float32], npt.NDArray[np.float32], Mask] | None:
-    """A window around the gap; in it, the distances to both and the gap. None where the two are
-    more than ``limit`` apart."""
-    window = _window(first, second, int(limit + slack))
-    if window is None or not (first[window].any() and second[window].any()):
-        return None
-    near, far = (
-        cv2.distanceTransform((~mask[window]).astype(np.uint8), cv2.DIST_L2, 5)
-        for mask in (first, second)
-    )
+    near, far = _distances(first), _distances(second)
     narrowest = float((near + far).min())
-    if narrowest > limit:
+    if narrowest > join:
+        return False
+    middle = (near + far <= narrowest + _READ_SLACK) & (np.abs(near - far) <= _READ_MIDDLE)
+    return float(border[middle].mean()) <= CLOSED
+
+
+def _distances(mask: Mask) -> npt.NDArray[np.float32]:
+    """float32[H, W]: to the mask, in pixels; 0 in it, far where it is empty."""
+    if not mask.any():
+        return np.full(mask.shape, _FAR, np.float32)
+    return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+
+
+def _box(mask: Mask) -> Box | None:
+    """Top, bottom, left, right, the ends not included; None of an empty mask."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not len(rows):
         return None
-    return window, near, far, near + far <= narrowest + slack
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
-def _window(first: Mask, second: Mask, reach: int) -> Window | None:
+def _window(first: Box | None, second: Box | None, reach: float) -> Window | None:
     """Rows and columns that are within ``reach`` of both."""
+    if first is None or second is None:
+        return None
     sides = []
-    for axis in (1, 0):
-        spans = [np.flatnonzero(mask.any(axis)) for mask in (first, second)]
-        if not all(len(span) for span in spans):
+    for start in (0, 2):
+        low = max(first[start], second[start]) - int(reach)
+        high = min(first[start + 1], second[start + 1]) + int(reach)
+        if low >= high:
             return None
-        start = max(int(span[0]) for span in spans) - reach
-        end = min(int(span[-1]) for span in spans) + reach + 1
-        if start >= end:
-            return None
-        sides.append(slice(max(start, 0), end))
+        sides.append(slice(max(low, 0), high))
     return sides[0], sides[1]
