@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -93,7 +96,8 @@ class MaskWorkers:
         if self._executor is None:
             canvases = assemble_group(self._assembler, group, painted)
             return [MadeGroup(group.index, canvases, seconds)]
-        future = self._executor.submit(assemble_group, self._assembler, group, painted)
+        with _interrupts_held():  # the first call starts the processes
+            future = self._executor.submit(assemble_group, self._assembler, group, painted)
         self._pending.append((group.index, seconds, future))
         limit = self.number * _WAITING_PER_WORKER
         ready = []
@@ -108,6 +112,20 @@ class MaskWorkers:
     def _take(self) -> MadeGroup:
         index, seconds, future = self._pending.popleft()
         return MadeGroup(index, future.result(), seconds)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C reaches all processes of a terminal; those that start here leave it to the caller,
+    which gets it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare_worker() -> None:

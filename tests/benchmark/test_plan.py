@@ -128,6 +128,8 @@ def test_each_ablation_changes_one_setting():
     assert changed.pop("default") == set()
     assert changed.pop("main_rcf") == {"main_categories", "num_images"}
     assert changed.pop("masks_published") == {"attention", "mask"}
+    assert changed.pop("prompt_name") == changed.pop("prompt_photo") == {"attention", "template"}
+    assert changed.pop("regions_mixed") == {"regions", "jitter", "num_images"}
     assert {stem: len(names) for stem, names in changed.items() if len(names) != 1} == {}
     config = load_benchmark_config(CONFIGS["ablations"])
     used = {arm.synthetic for arm in config.arms}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -67,6 +68,19 @@ def test_groups_come_back_in_order_and_equal_to_the_callers_own(plan, number):
         )
         assert group.canvases == expected
     assert any(jpeg for group in made for _, jpeg in group.canvases)
+
+
+def test_ctrl_c_is_the_callers_alone(plan):
+    """A terminal sends it to every process, also to one that is just starting."""
+    with MaskWorkers(MosaicAssembler(plan.config), 1) as workers:
+        made = workers.add(plan.groups[0], painted(plan, 0), seconds=0)
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid, signal.SIGINT)
+        made += workers.finish()
+        os.kill(worker.pid, signal.SIGINT)
+        made += workers.add(plan.groups[1], painted(plan, 1), seconds=0) + workers.finish()
+    assert [group.index for group in made] == [0, 1]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 
 def test_what_goes_wrong_in_a_worker_reaches_the_caller(plan):
