@@ -13,7 +13,7 @@ import numpy as np
 
 from mf_plugin.errors import InputError
 from mf_plugin.generation.config import UntilConfig
-from mf_plugin.generation.generator import GeneratorConfig, GeneratorPlan, Round
+from mf_plugin.generation.generator import GeneratorConfig, GeneratorPlan, Round, select_categories
 from mf_plugin.generation.records import CanvasResult, ObjectResult
 from mf_plugin.vocabulary import Category, Vocabulary
 
@@ -32,7 +32,7 @@ class SquaresConfig(GeneratorConfig):
         marks: a folder where workers note what happened.
     """
 
-    marks: Path
+    marks: Path = Path()
     num_images: int | None = 11
     until: UntilConfig | None = None
     group_size: int = 2
@@ -46,11 +46,13 @@ class SquaresConfig(GeneratorConfig):
     strange: int = 0
 
     def make_plan(self) -> SquaresPlan:
-        main = (VOCABULARY.by_name("dog"),)
-        return SquaresPlan(self, VOCABULARY, main, (Round(0, 0, main * (self.num_images or 1)),))
+        main = select_categories(VOCABULARY, ("r",), "main_categories")
+        first = Round(0, 0, (main[0],) * (self.num_images or 1))
+        return SquaresPlan(self, VOCABULARY, main, (first,))
 
     def to_json(self) -> dict[str, Any]:
-        return {"num_images": self.num_images, "until": self.until and [self.until.accepted]}
+        until = self.until and [self.until.accepted]
+        return {"num_images": self.num_images, "until": until, "group_size": self.group_size}
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -80,6 +82,9 @@ class SquaresPlan(GeneratorPlan):
 
     def possible_categories(self) -> set[int]:
         return {2}
+
+    def identity(self) -> dict[str, Any]:
+        return {"squares": "of 8 pixels"}
 
     def load_painter(self, device: str) -> SquaresPainter:
         if self.config.unloadable == -1:
@@ -122,5 +127,9 @@ class SquaresAssembler:
             return CanvasResult({**planned, "category_ids": []}, None, (), reason="empty")
         mask = np.zeros((16, 16), bool)
         mask[4:12, 4:12] = True
-        objects = (ObjectResult(2, "a dog", mask),)
-        return CanvasResult(planned, image, objects, labels=mask.astype(np.uint8))
+        return CanvasResult(
+            {**planned, "not_exhaustive": [5]},
+            image,
+            (ObjectResult(2, "a dog", mask),),
+            labels=mask.astype(np.uint8),
+        )
