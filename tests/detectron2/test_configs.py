@@ -104,7 +104,7 @@ def test_the_paper_s_schedules():
 def test_mmdet_has_a_config_of_every_name():
     stems = {path.stem for path in (CONFIGS.parent / "mmdet").glob("*.py")}
     # The benchmark's own and Mask2Former are MMDetection's alone.
-    own = ("_copy-paste", "_2x", "_finetune")
+    own = ("_copy-paste", "_finetune")
     stems = {s for s in stems if not s.endswith(own)}
     stems = {s for s in stems if not s.startswith(("judge_", "mask2former_"))}
     assert stems == {path.stem for path in FIRST + SECOND}
