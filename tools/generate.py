@@ -22,6 +22,7 @@ from mf_plugin.generation.config import load_generation_config
 from mf_plugin.generation.ray_maker import RayConfig
 from mf_plugin.generation.run import generate_to, preview
 from mf_plugin.generation.storage import open_storage
+from mf_plugin.seggen.synthesis import SegGenConfig
 
 logger = logging.getLogger("generate")
 
@@ -47,6 +48,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     for name in ("text2mask", "mask2img"):
         parser.add_argument(f"--{name}", metavar="DIR", help="SegGen's, instead of the config's")
+    parser.add_argument(
+        "--annotations", metavar="FILE", help="of SegGen's real images, instead of the config's"
+    )
+    parser.add_argument("--images", metavar="DIR", help="of SegGen's real images, likewise")
     parser.add_argument(
         "--preview",
         type=int,
@@ -98,6 +103,16 @@ def main() -> None:
     known = {field.name for field in dataclasses.fields(config)}
     for name in changes.keys() - known:
         raise InputError(f"--{name}: a {type(config).__name__} has none ({arguments.config})")
+    moved = {
+        name: getattr(arguments, name)
+        for name in ("annotations", "images")
+        if getattr(arguments, name) is not None
+    }
+    if moved:
+        if not isinstance(config, SegGenConfig):
+            name = next(iter(moved))
+            raise InputError(f"--{name}: {arguments.config} starts from no real images")
+        changes["source"] = dataclasses.replace(config.source, **moved)
     if "num_images" in changes:
         changes["until"] = None
     if "model" in changes:

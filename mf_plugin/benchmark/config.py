@@ -13,7 +13,8 @@ from mf_plugin.errors import InputError
 from mf_plugin.fields import check_fields
 from mf_plugin.generation.config import load_config_file
 
-POLICIES = ("joint", "real", "ratio")
+POLICIES = ("joint", "real", "ratio", "replace")
+WITH_RATIO = ("ratio", "replace")
 TRAIN_SPLITS = {"real": "train", "novel": "train-novel"}  # Arm.train -> split of mini-LVIS
 SPLITS = ("minival", "val")
 AIMS = ("gain", "share")
@@ -26,11 +27,13 @@ class Arm:
     Args:
         name: in tables, file names and ``--only``.
         label: in tables instead of the name; says what it is.
-        synthetic: generation config, or a dataset folder; None: real images alone.
+        synthetic: generation config, or a dataset folder; several of them are mixed; None: real
+            images alone.
         oracle: whether real renderings take the place of ``synthetic``'s images: as many, in the
             styles that the diffusion model has seen.
         policy: how repeat factors count synthetic images; None: the detector config's own.
-        ratio: their share of an epoch, for the policy "ratio".
+        ratio: their share of an epoch for the policy "ratio", the probability that a real image
+            gives way to one for "replace"; for several sets one number for all, or one of each.
         train: "real", or "novel": without any annotation of a rare category.
         suffix: end of the detector config's name, as "_copy-paste".
         options: further ``--cfg-options`` of the training.
@@ -43,10 +46,10 @@ class Arm:
 
     name: str
     label: str = ""
-    synthetic: str | None = None
+    synthetic: str | tuple[str, ...] | None = None
     oracle: bool = False
     policy: str | None = None
-    ratio: float | None = None
+    ratio: float | tuple[float, ...] | None = None
     train: str = "real"
     suffix: str = ""
     options: tuple[str, ...] = ()
@@ -59,13 +62,40 @@ class Arm:
             ("policy", self.policy in (None, *POLICIES), f"one of {POLICIES}"),
             ("train", self.train in TRAIN_SPLITS, f"one of {tuple(TRAIN_SPLITS)}"),
             ("policy", not self.policy or self.synthetic, "None without synthetic images"),
-            ("oracle", not self.oracle or self.synthetic, "a dataset in `synthetic` to match"),
-            ("ratio", (self.ratio is None) == (self.policy != "ratio"), "one with policy 'ratio'"),
-            ("ratio", self.ratio is None or 0 < self.ratio < 1, "a share between 0 and 1"),
+            (
+                "oracle",
+                not self.oracle or len(self.sets) == 1,
+                "one dataset in `synthetic` to match",
+            ),
+            (
+                "ratio",
+                bool(self.ratios) == (self.policy in WITH_RATIO),
+                f"one with a policy of {WITH_RATIO}",
+            ),
+            ("ratio", all(0 < ratio < 1 for ratio in self.ratios), "shares between 0 and 1"),
+            (
+                "ratio",
+                len(self.ratios) in (0, 1, len(self.sets)),
+                f"one, or one of each of the {len(self.sets)} sets",
+            ),
         ):
             if not holds:
                 value = getattr(self, name)
                 raise InputError(f"arm {self.name}: {name} is {value!r}; expected {expected}")
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The synthetic sets, each a generation config or a folder."""
+        if self.synthetic is None:
+            return ()
+        return self.synthetic if isinstance(self.synthetic, tuple) else (self.synthetic,)
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """The numbers of ``ratio``; none where it is None."""
+        if self.ratio is None:
+            return ()
+        return self.ratio if isinstance(self.ratio, tuple) else (self.ratio,)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from mf_plugin.benchmark.config import TRAIN_SPLITS, Arm, BenchmarkConfig, Detec
 from mf_plugin.benchmark.fingerprint import REPOSITORY
 from mf_plugin.benchmark.steps import Step
 from mf_plugin.generation.config import load_generation_config
+from mf_plugin.seggen.synthesis import SegGenConfig
 
 # What decides a kind's results besides its command, its configs and the steps that it needs.
 MINILVIS = ("mf_plugin/lvis", "mf_plugin/vocabulary.py", "mf_plugin/assets/minilvis")
@@ -25,6 +26,7 @@ CODE = {
     "predict": (*TRAINING, "tools/train_net.py"),
     "record": ("mf_plugin/evaluation", "mf_plugin/benchmark/measure.py", "tools/measure_run.py"),
 }
+SEGGEN = ("mf_plugin/seggen",)
 REAL = Arm("real", "real images")  # what a detector's start was trained on
 DRAWS, DRAWS_SEED = 1000, 0  # of the bootstrap, as tools/eval_rare.py's
 
@@ -70,22 +72,25 @@ def _data(preset: str, split: str, root: Path) -> Step:
     )
 
 
-def _synthetic(preset: str, arm: Arm, root: Path) -> Step | None:
-    """The step that makes an arm's dataset in "{out}/dataset"; None for a folder that is there."""
-    if arm.synthetic is None or not arm.synthetic.endswith(".py"):
+def _synthetic(preset: str, synthetic: str, root: Path) -> Step | None:
+    """The step that makes a dataset in "{out}/dataset"; None for a folder that is there."""
+    if not synthetic.endswith(".py"):
         return None
-    generate = Step(
+    files, from_real = _inputs(root, synthetic)
+    source = ("--annotations", "{0}/train/annotations.json", "--images", "{0}/train")
+    return Step(
         "generate",
-        f"generate {arm.synthetic}",
-        "paint objects with MosaicFusion, masks from cross-attention",
-        ("tools/generate.py", "--config", arm.synthetic, "--out", "{out}/dataset")
-        + ("--device", "{device}"),
+        f"generate {synthetic}",
+        f"paint objects by {synthetic}",
+        ("tools/generate.py", "--config", synthetic, "--out", "{out}/dataset")
+        + ("--device", "{device}")
+        + (source if from_real else ()),
         "dataset/dataset.json",
-        configs=(arm.synthetic,),
-        files=(*CODE["generate"], *_model_files(root, arm.synthetic)),
+        needs=(_data(preset, "train", root),) if from_real else (),
+        configs=(synthetic,),
+        files=(*CODE["generate"], *(SEGGEN if from_real else ()), *files),
         root=root,
     )
-    return _oracle_of(preset, generate, "{0}/dataset", root) if arm.oracle else generate
 
 
 def _oracle_of(preset: str, generate: Step | None, folder: str, root: Path) -> Step:
@@ -103,32 +108,37 @@ def _oracle_of(preset: str, generate: Step | None, folder: str, root: Path) -> S
 
 
 @cache
-def _model_files(root: Path, file: str) -> tuple[str, ...]:
-    """The vocabulary and the weights that a generation config names, where they are files here."""
+def _inputs(root: Path, file: str) -> tuple[tuple[str, ...], bool]:
+    """Of a generation config: the vocabulary and the weights that are files here, and whether it
+    starts from real images, as SegGen's do; those are the benchmark's own."""
     if not (root / file).is_file():
-        return ()
-    named = load_generation_config(root / file).inputs
-    return tuple(name for name in named if (root / name).exists())
+        return (), False
+    config = load_generation_config(root / file)
+    from_real = isinstance(config, SegGenConfig)
+    if isinstance(config, SegGenConfig):
+        named = tuple(str(path) for path in (config.text2mask, config.mask2img) if path)
+    else:
+        named = config.inputs
+    return tuple(name for name in named if (root / name).exists()), from_real
 
 
 def _train(config: BenchmarkConfig, detector: Detector, arm: Arm, seed: int, root: Path) -> Step:
     split = TRAIN_SPLITS[arm.train]
     needs = [_data(config.preset, split, root)]
     files: tuple[str, ...] = CODE["train"]
-    made = _synthetic(config.preset, arm, root)
-    if made is not None:
-        needs.append(made)
-        data = ["--synthetic", "{1}/dataset"]
-    elif arm.synthetic is not None and arm.oracle:
-        needs.append(_oracle_of(config.preset, None, arm.synthetic, root))
-        data = ["--synthetic", "{1}/dataset"]
-    elif arm.synthetic is not None:
-        data = ["--synthetic", arm.synthetic]
-        files += (f"{arm.synthetic}/annotations.json",)
-    else:
-        data = ["--no-synthetic"]
+    data = [] if arm.sets else ["--no-synthetic"]
+    for synthetic in arm.sets:
+        made = _synthetic(config.preset, synthetic, root)
+        if arm.oracle:
+            made = _oracle_of(config.preset, made, "{0}/dataset" if made else synthetic, root)
+        if made is None:
+            data += ["--synthetic", synthetic]
+            files += (f"{synthetic}/annotations.json",)
+        else:
+            data += ["--synthetic", f"{{{len(needs)}}}/dataset"]
+            needs.append(made)
     data += ["--policy", arm.policy] if arm.policy else []
-    data += ["--synthetic-ratio", str(arm.ratio)] if arm.ratio is not None else []
+    data += ["--synthetic-ratio", *map(str, arm.ratios)] if arm.ratios else []
     options = ["data_root={0}", "test_dataloader=None", "test_evaluator=None", "test_cfg=None"]
     if split != "train":
         options.append(f"train_dataloader.dataset.ann_file={split}/annotations.json")

@@ -72,10 +72,13 @@ def test_baselines():
     [
         (dict(policy="both", synthetic="g.py"), "policy is 'both'; expected one of"),
         (dict(policy="joint"), "policy is 'joint'; expected None without synthetic images"),
-        (dict(oracle=True), "oracle is True; expected a dataset"),
-        (dict(policy="ratio", synthetic="g.py"), "ratio is None; expected one with policy"),
-        (dict(ratio=0.2, synthetic="g.py"), "ratio is 0.2; expected one with policy"),
-        (dict(policy="ratio", ratio=1.5, synthetic="g.py"), "a share between 0 and 1"),
+        (dict(oracle=True), "oracle is True; expected one dataset"),
+        (dict(oracle=True, synthetic=("g.py", "h.py")), "oracle is True; expected one dataset"),
+        (dict(policy="ratio", synthetic="g.py"), "ratio is None; expected one with a policy"),
+        (dict(ratio=0.2, synthetic="g.py"), "ratio is 0.2; expected one with a policy"),
+        (dict(policy="ratio", ratio=1.5, synthetic="g.py"), "shares between 0 and 1"),
+        (dict(policy="replace", synthetic="g.py"), "ratio is None; expected one with a policy"),
+        (dict(policy="ratio", ratio=(0.1, 0.1), synthetic="g.py"), "one of each of the 1 sets"),
         (dict(train="all"), "train is 'all'"),
     ],
 )

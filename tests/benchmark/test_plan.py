@@ -15,7 +15,7 @@ from mf_plugin.generation.config import differences, load_generation_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {
-    name: ROOT / f"configs/benchmark/{name}.py" for name in ("demo", "ablations", "schedule", "all")
+    name: ROOT / f"configs/benchmark/{name}.py" for name in ("demo", "ablations", "seggen", "all")
 }
 
 
@@ -60,15 +60,6 @@ def test_the_full_preset_has_the_same_arms_with_its_own_data():
     assert not whole.reduced
 
 
-def test_the_longer_schedule_trains_the_main_tables_arms(one):
-    main = load_benchmark_config(CONFIGS["demo"])
-    longer = load_benchmark_config(CONFIGS["schedule"])
-    assert [arm.name for arm in longer.arms] == ["real", "refined", "oracle"]
-    assert all(arm in main.arms for arm in longer.arms) and longer.split == "minival"
-    sets = [s.hash for s in steps_of(one) if s.kind in ("generate", "oracle")]
-    assert {s.hash for s in steps_of(longer) if s.kind in ("generate", "oracle")} < set(sets)
-
-
 def test_choices_on_minival_and_tables_on_val_share_their_trainings(one):
     steps = {split: steps_of(select(one, split=split)) for split in ("minival", "val")}
     trained = [{s.hash for s in found if s.kind == "train"} for found in steps.values()]
@@ -91,6 +82,32 @@ def test_arms_differ_as_they_should(one):
     assert arguments["novel_refined"] == refined + novel
     assert [step.kind for step in train_step(one, "oracle").needs] == ["data", "oracle"]
     assert len({train_step(one, arm.name).hash for arm in one.arms}) == len(one.arms)
+
+
+def test_sets_of_both_systems_are_mixed():
+    config = select(load_benchmark_config(CONFIGS["seggen"]), seeds=[1])
+    step = train_step(config, "all")
+    assert [s.kind for s in step.needs] == ["data", *3 * ["generate"], "train"]
+    text = " ".join(step.arguments)
+    assert " ".join(f"--synthetic {{{i}}}/dataset" for i in (1, 2, 3)) + " --policy joint" in text
+    assert text.endswith("load_from={4}/run/iter_*.pth")
+    masksyn, mosaicfusion = step.needs[2], step.needs[1]
+    assert train_step(config, "masksyn").needs[1].hash == masksyn.hash
+    assert [s.hash for s in masksyn.needs] == [step.needs[0].hash] and not mosaicfusion.needs
+    source = ("--annotations", "{0}/train/annotations.json", "--images", "{0}/train")
+    assert masksyn.arguments[-4:] == source
+    assert not any(file.startswith("work_dirs") for file in masksyn.files)
+
+
+def test_a_real_image_gives_way_to_its_synthetic_version(one):
+    sets = ("configs/generation/minilvis_imgsyn.py", "work_dirs/mine")
+    arm = dataclasses.replace(
+        one.arms[0], name="new", synthetic=sets, policy="replace", ratio=(0.4, 0.2)
+    )
+    step = train_step(dataclasses.replace(one, arms=(*one.arms, arm)), "new")
+    data = "--synthetic {1}/dataset --synthetic work_dirs/mine"
+    assert f"{data} --policy replace --synthetic-ratio 0.4 0.2 --seed 1" in " ".join(step.arguments)
+    assert "work_dirs/mine/annotations.json" in step.files
 
 
 def test_a_change_of_one_arm_reruns_that_arm_alone(one):

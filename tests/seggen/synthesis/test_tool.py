@@ -17,6 +17,8 @@ IMGSYN, MOSAIC = (ROOT / f"configs/generation/minilvis_{name}.py" for name in ("
     [
         (IMGSYN, ("--model", "x"), "--model: a SegGenConfig has none"),
         (MOSAIC, ("--mask2img", "x"), "--mask2img: a GenerationConfig has none"),
+        (MOSAIC, ("--images", "x"), "minilvis_rare.py starts from no real images"),
+        (IMGSYN, ("--annotations", "no.json", "--images", "x"), "no.json"),
     ],
 )
 def test_options_that_a_config_does_not_have(tmp_path, monkeypatch, capfd, config, option, message):
