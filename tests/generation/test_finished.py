@@ -100,6 +100,15 @@ def test_a_folder_that_is_not_finished_or_damaged(folder, tmp_path):
         rewrite_report(folder)
 
 
+def test_a_truncated_line_of_the_manifest(folder):
+    manifest = folder / "manifest.jsonl"
+    manifest.write_bytes(manifest.read_bytes()[:-20])
+    before = read_all(folder)
+    with pytest.raises(InputError, match=r"manifest.jsonl line 2 is not valid json \(truncated"):
+        rewrite_report(folder)
+    assert read_all(folder) == before
+
+
 def test_a_folder_that_another_process_writes(folder):
     message = "another process is writing"
     with FileLock(folder / ".generate.lock"), pytest.raises(InputError, match=message):
