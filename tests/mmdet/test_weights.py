@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
+from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint, load_from_local
 
 from mf_plugin.errors import InputError
@@ -25,6 +30,20 @@ class Attack:
 @pytest.fixture(autouse=True)
 def loaders(monkeypatch):
     monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
+    monkeypatch.setattr(checkpoint, "load_url", checkpoint.load_url)
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """The address of a web server over ``tmp_path / "web"``; downloads go to ``tmp_path``."""
+    (tmp_path / "web").mkdir()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path / "web")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_a_hostile_checkpoint_is_refused_and_not_run(tmp_path):
@@ -34,6 +53,18 @@ def test_a_hostile_checkpoint_is_refused_and_not_run(tmp_path):
     with pytest.raises(InputError, match=r"a\.pth is not read: .*expected weights alone"):
         load_checkpoint(torch.nn.Linear(1, 1), str(path))
     assert not trace.exists()
+
+
+def test_so_is_one_of_the_web(tmp_path, served):
+    trace = tmp_path / "trace"
+    torch.save({"state_dict": {"weight": Attack(trace)}}, tmp_path / "web/a.pth")
+    torch.save({"state_dict": {"weight": torch.ones(2)}}, tmp_path / "web/b.pth")
+    install_weights_only()
+    with pytest.raises(InputError, match=r"/a\.pth is not read: .*expected weights alone"):
+        CheckpointLoader.load_checkpoint(f"{served}/a.pth", logger=None)
+    assert not trace.exists()
+    found = CheckpointLoader.load_checkpoint(f"{served}/b.pth", logger=None)
+    assert found["state_dict"]["weight"].tolist() == [1, 1]
 
 
 def test_mmengine_alone_would_run_it(tmp_path):
