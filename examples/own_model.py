@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from mf_plugin import cli
+from mf_plugin.device import find_device
 from mf_plugin.generation.config import GenerationConfig
 from mf_plugin.generation.run import generate
 from mf_plugin.mosaic.bilateral import BilateralConfig
@@ -21,9 +22,11 @@ from mf_plugin.mosaic.pipeline import MosaicPipeline
 PAPER_CELL, PAPER_SIDE = 16, (384 * 512) ** 0.5  # of the bilateral solver, for regions of this side
 
 
-def make_config(model: str, side: int, num_images: int, steps: int) -> GenerationConfig:
+def make_config(
+    model: str, side: int, num_images: int, steps: int, revision: str | None = None
+) -> GenerationConfig:
     """A config whose regions have sides of about ``side`` pixels: what the model was trained on."""
-    pipeline = MosaicPipeline.from_pretrained(model)
+    pipeline = MosaicPipeline.from_pretrained(model, revision=revision)
     multiple = pipeline.region_multiple  # of a region's sides: VAE factor x halvings of the U-Net
     side = max(1, round(side / multiple)) * multiple
     reach = max(1, round(side / 16 / multiple)) * multiple  # of a region past its line
@@ -32,6 +35,7 @@ def make_config(model: str, side: int, num_images: int, steps: int) -> Generatio
     return GenerationConfig(
         vocabulary="minilvis:demo",
         model=model,
+        revision=revision,
         num_images=num_images,
         region_size=(side, side),
         overlap=(2 * reach, 2 * reach),  # the paper's: an eighth of a region
@@ -51,14 +55,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, help="diffusers folder or hub id")
+    parser.add_argument("--revision", help="branch, tag or commit of a hub id")
     parser.add_argument("--side", type=int, default=512, help="of a region, in pixels")
     parser.add_argument("--num-images", type=int, default=2)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--device", default="cpu", help="of torch: cpu, cuda, cuda:1")
+    parser.add_argument("--device", help="of torch: cpu, cuda, cuda:1 (default: cuda where there is one)")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    config = make_config(args.model, args.side, args.num_images, args.steps)
-    print(generate(config, args.out, device=args.device) / "gallery.html")
+    config = make_config(args.model, args.side, args.num_images, args.steps, args.revision)
+    print(generate(config, args.out, device=args.device or find_device()) / "gallery.html")
 
 
 if __name__ == "__main__":

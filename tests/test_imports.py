@@ -16,7 +16,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # The way of the data; a room imports from itself and from rooms before it.
 ROOMS = [
-    {"arrays", "errors", "extras", "cli", "frameworks", "jsonfile", "fields"},
+    {
+        "arrays",
+        "configfile",
+        "device",
+        "errors",
+        "extras",
+        "cli",
+        "frameworks",
+        "jsonfile",
+        "fields",
+    },
     {"vocabulary", "words"},
     {"lvis"},
     {"mosaic"},

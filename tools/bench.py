@@ -29,7 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     benches = parser.add_subparsers(dest="bench", required=True)
     generation = benches.add_parser("generation", help="canvases per second; the bilateral solver")
     generation.add_argument("--config", required=True, help="generation config")
-    generation.add_argument("--device", default="cpu", help="of torch")
+    generation.add_argument("--device", default="cpu", help="of torch (default: %(default)s)")
     generation.add_argument("--model", help="another model than the config's")
     generation.add_argument("--steps", type=int, help="other sampler steps than the config's")
     generation.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="of the weights")
@@ -50,7 +50,8 @@ def parse_arguments() -> argparse.Namespace:
 def measure_generation(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from mf_plugin.bench import generation
     from mf_plugin.bench.table import generation_table
-    from mf_plugin.generation.config import GenerationConfig, load_config_file
+    from mf_plugin.configfile import load_config_file
+    from mf_plugin.generation.config import GenerationConfig
 
     config = load_config_file(args.config, GenerationConfig)
     changes = {

@@ -20,13 +20,13 @@ from pathlib import Path
 
 from mf_plugin import cli
 from mf_plugin.benchmark.config import SPLITS, BenchmarkConfig, load_benchmark_config, select
-from mf_plugin.benchmark.machine import find_device
 from mf_plugin.benchmark.plan import Training, plan
 from mf_plugin.benchmark.records import read_records, write_records
 from mf_plugin.benchmark.report import make_report
 from mf_plugin.benchmark.runner import run_steps
 from mf_plugin.benchmark.steps import ordered
 from mf_plugin.benchmark.tables import render_markdown, write_report
+from mf_plugin.device import find_device
 from mf_plugin.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -17,6 +17,7 @@ import dataclasses
 import logging
 
 from mf_plugin import cli
+from mf_plugin.device import find_device
 from mf_plugin.errors import InputError
 from mf_plugin.generation.config import load_generation_config
 from mf_plugin.generation.ray_maker import RayConfig
@@ -25,6 +26,9 @@ from mf_plugin.generation.storage import open_storage
 from mf_plugin.seggen.synthesis import SegGenConfig
 
 logger = logging.getLogger("generate")
+
+# Arguments that stand over a config's fields, where it has them
+OPTIONS = ("num_images", "seed", "model", "revision", "text2mask", "mask2img")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,9 +46,12 @@ def parse_arguments() -> argparse.Namespace:
         help="canvases of all main categories or source images; no further rounds follow",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="instead of the config's")
-    parser.add_argument("--device", default="cpu", help="of torch: cpu, cuda, cuda:1")
+    parser.add_argument("--device", help="of torch: cpu, cuda, cuda:1 (default: cuda where there is one)")
     parser.add_argument(
         "--model", metavar="ID_OR_FOLDER", help="MosaicFusion's, instead of the config's"
+    )
+    parser.add_argument(
+        "--revision", metavar="NAME", help="branch, tag or commit of a --model from the hub"
     )
     for name in ("text2mask", "mask2img"):
         parser.add_argument(f"--{name}", metavar="DIR", help="SegGen's, instead of the config's")
@@ -97,12 +104,16 @@ def main() -> None:
     config = load_generation_config(arguments.config)
     changes = {
         name: getattr(arguments, name)
-        for name in ("num_images", "seed", "model", "text2mask", "mask2img")
+        for name in OPTIONS
         if getattr(arguments, name) is not None
     }
     known = {field.name for field in dataclasses.fields(config)}
     for name in changes.keys() - known:
-        raise InputError(f"--{name}: a {type(config).__name__} has none ({arguments.config})")
+        expected = ", ".join(sorted(f"--{other}" for other in OPTIONS if other in known))
+        raise InputError(
+            f"--{name}: a {type(config).__name__} has none ({arguments.config}); expected some of "
+            f"{expected}"
+        )
     moved = {
         name: getattr(arguments, name)
         for name in ("annotations", "images")
@@ -116,22 +127,23 @@ def main() -> None:
     if "num_images" in changes:
         changes["until"] = None
     if "model" in changes:
-        changes["revision"] = None  # of the config's model
+        changes.setdefault("revision", None)  # not that of the config's model
     config = dataclasses.replace(config, **changes)
     ray = None
     if arguments.launcher == "ray":
         ray = RayConfig(arguments.address, arguments.workers, arguments.tries)
+    device = arguments.device or find_device()
     storage = open_storage(arguments.out)
     if arguments.preview is None:
         generate_to(
             storage,
             config,
-            device=arguments.device,
+            device=device,
             mask_workers=arguments.mask_workers,
             ray=ray,
         )
     else:
-        preview(config, storage, arguments.preview, device=arguments.device)
+        preview(config, storage, arguments.preview, device=device)
         storage = storage.beside("-preview")
     logger.info("%s/gallery.html", storage)
 

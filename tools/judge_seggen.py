@@ -49,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     agreement.add_argument("--steps", type=int, default=50, help="of the sampler")
     agreement.add_argument("--guidance", type=float, default=7.5)
     agreement.add_argument("--batch-size", type=int, default=4)
-    agreement.add_argument("--device", default="cpu")
+    agreement.add_argument("--device", default="cpu", help="of torch (default: %(default)s)")
     for command in (faithfulness, agreement):
         command.add_argument("--draws", type=int, default=1000, help="for the intervals")
         command.add_argument("--seed", type=int, default=0, help="of the draws, and of the maps")

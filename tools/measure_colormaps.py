@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--num-images", type=int, default=100)
     parser.add_argument("--scale", type=int, nargs="+", default=[1, 2], help="of the colour map")
     parser.add_argument("--plain", action="store_true", help="do not calibrate the palette")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="of torch (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a json file")
     return parser.parse_args()

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="a file of configs/tiny_sd")
     parser.add_argument("--work-dir", required=True, type=Path, help="checkpoints and logs")
     parser.add_argument("--out", required=True, type=Path, help="pipeline folder to write")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="of torch (default: %(default)s)")
     args = parser.parse_args()
 
     from mf_plugin.mosaic.tiny_sd.config import load_config

@@ -14,15 +14,6 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def find_device() -> str:
-    """Where models run: "cuda" if there is a GPU that torch can use, else "cpu"."""
-    try:
-        import torch
-    except ImportError:
-        return "cpu"
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 @cache
 def describe_machine(device: str) -> dict[str, str | int]:
     """Processor, number of cores, and the GPU if ``device`` is one."""

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.lvis import get_lvis_instances_meta
 from detectron2.data.datasets.lvis_v1_categories import LVIS_CATEGORIES
@@ -27,6 +26,7 @@ from mf_plugin.data.categories import Label, labels_by_id, match_categories
 from mf_plugin.data.provider import ANNOTATIONS, SyntheticDataset, resolve_folder
 from mf_plugin.data.randomness import random_state_kept
 from mf_plugin.detectron2.records import lvis_records
+from mf_plugin.device import find_device
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.io import read_categories, read_lvis, validate_lvis
 from mf_plugin.lvis.merge import recount
@@ -77,9 +77,8 @@ class LVISFolder:
     def ensure(self) -> None:
         """A synthetic dataset is there, complete and checked; generated now where need be."""
         if self.synthetic:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
             with random_state_kept():
-                SyntheticDataset(self.root, self.generation_config).ensure(device)
+                SyntheticDataset(self.root, self.generation_config).ensure(find_device())
 
     def match(self, data: dict[str, Any]) -> dict[int, int]:
         """The label of each category id; InputError where one with annotations fits none."""

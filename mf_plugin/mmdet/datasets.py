@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from mmdet.datasets import LVISV1Dataset
 from mmdet.registry import DATASETS
 
 from mf_plugin.data.categories import Label, match_categories
 from mf_plugin.data.provider import SyntheticDataset
 from mf_plugin.data.randomness import random_state_kept
+from mf_plugin.device import find_device
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.io import image_path, read_lvis, validate_lvis
 from mf_plugin.mmdet.image_categories import KeepsCategories
@@ -140,7 +140,7 @@ class SyntheticFolder:
         """
         dataset = SyntheticDataset(root, generation_config)
         with random_state_kept():
-            dataset.ensure("cuda" if torch.cuda.is_available() else "cpu")
+            dataset.ensure(find_device())
         self.root = str(dataset.root)
         self.annotations_file = dataset.annotations_file
         self.image_root = dataset.image_root
