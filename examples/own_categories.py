@@ -2,11 +2,11 @@
 
 Bare names, in your order, or an LVIS json with definitions and frequency groups:
 
-    python examples/own_categories.py --names taxi pizza kimono --out work_dirs/examples/names
+    python examples/own_categories.py --names dagger dove kimono --out work_dirs/examples/names
     python examples/own_categories.py --lvis my_lvis.json --out work_dirs/examples/lvis
 
-The bundled model paints mini-LVIS's categories and no others: give any other name to a model of
-yours with --model. See examples/own_model.py for what else a larger model wants.
+The bundled model paints the 30 categories of mini-LVIS's demo preset and no others: give any other
+name to a model of yours with --model. See examples/own_model.py for what else a larger model wants.
 """
 
 from __future__ import annotations

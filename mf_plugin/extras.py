@@ -28,4 +28,9 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = (error.name or module).split(".")[0]
-        raise MissingExtra(f'{missing} is missing: pip install "mf-plugin[{extra}]"') from error
+        raise MissingExtra(f"{missing} is missing: {how_to_install(extra)}") from error
+
+
+def how_to_install(extra: str) -> str:
+    """The command for an extra; mf-plugin is on no package index."""
+    return f'pip install -e ".[{extra}]" where mf_plugin is checked out'

@@ -11,7 +11,7 @@ config = BenchmarkConfig(
     title="mini-LVIS, demo preset",
     reduced=(
         "30 of mini-LVIS's categories, 560 training images, detectors trained from scratch for "
-        "minutes: what two CPU cores can do. The full preset has about 240 categories."
+        "minutes: what two CPU cores can do. The full preset has 278."
     ),
     preset="demo",
     detectors=(

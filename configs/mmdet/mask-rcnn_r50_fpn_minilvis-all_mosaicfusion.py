@@ -2,7 +2,7 @@
 
 Same detector, initial weights, sampler, seed and number of steps; the data alone differs. Generate
 the synthetic dataset first: the bundled tiny Stable Diffusion knows the demo's categories alone, so
-a generation config for all of them names another model, and vocabulary="minilvis:all".
+train one that knows all of them, and generate with configs/generation/minilvis_all_rare.py.
 """
 
 _base_ = "./mask-rcnn_r50_fpn_minilvis-all.py"

@@ -44,7 +44,6 @@ _TRAINING: dict[str, Any] = dict(
     checkpoint_every=1_000,
     validate_every=1_000,
     validation_images=8,
-    tracker="tensorboard",
 )
 SDXL: dict[str, Any] = dict(
     _TRAINING, base="stabilityai/stable-diffusion-xl-base-1.0", size=(768, 768)

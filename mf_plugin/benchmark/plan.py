@@ -109,17 +109,14 @@ def _oracle_of(preset: str, generate: Step | None, folder: str, root: Path) -> S
 
 @cache
 def _inputs(root: Path, file: str) -> tuple[tuple[str, ...], bool]:
-    """Of a generation config: the vocabulary and the weights that are files here, and whether it
-    starts from real images, as SegGen's do; those are the benchmark's own."""
+    """Of a generation config: the vocabulary and the weights, hub ids left out, and whether it starts
+    from real images, as SegGen's do; those are the benchmark's own."""
     if not (root / file).is_file():
         return (), False
     config = load_generation_config(root / file)
-    from_real = isinstance(config, SegGenConfig)
     if isinstance(config, SegGenConfig):
-        named = tuple(str(path) for path in (config.text2mask, config.mask2img) if path)
-    else:
-        named = config.inputs
-    return tuple(name for name in named if (root / name).exists()), from_real
+        return tuple(str(path) for path in (config.text2mask, config.mask2img) if path), True
+    return tuple(name for name in config.inputs if (root / name).exists()), False
 
 
 def _train(config: BenchmarkConfig, detector: Detector, arm: Arm, seed: int, root: Path) -> Step:

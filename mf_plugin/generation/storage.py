@@ -218,7 +218,7 @@ class ObjectStorage(Storage):
         try:
             self._fs, self._base = fsspec.core.url_to_fs(self.root, use_listings_cache=False)
         except ImportError as error:
-            raise MissingExtra(f'{error}: pip install "mf-plugin[scale]"') from error
+            raise MissingExtra(f"{error}: {how_to_install('scale')}") from error
         except ValueError as error:
             raise InputError(f"cannot write {self}: {error}") from error
 
