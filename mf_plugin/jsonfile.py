@@ -35,13 +35,15 @@ def read_json(
             as Python can read, with whatever it takes for a number.
 
     Raises:
-        InputError: the file is missing, truncated, no UTF-8 or no json; it holds half a character
+        InputError: the file is missing, not to be read, truncated, no UTF-8 or no json; it holds half a character
             (a lone surrogate), a number of thousands of digits, or is nested too deep.
     """
     try:
         text = Path(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise InputError(f"{path} is not a file: expected {what}") from None
+    except OSError as error:  # not allowed, or a name that is too long
+        raise InputError(f"{path} cannot be read ({error.strerror}): expected {what}") from None
     except ValueError as error:
         raise InputError(f"{str(path)!r} is no path ({error}): expected {what}") from None
     return parse_json(text, str(path), hook=hook, levels=levels)

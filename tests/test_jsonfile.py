@@ -72,3 +72,8 @@ def test_levels_are_counted():
 def test_what_is_no_file(tmp_path, path):
     with pytest.raises(InputError, match="expected an LVIS json"):
         read_json(f"{tmp_path}/{path}", "an LVIS json")
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(InputError, match="a{300} cannot be read .*: expected a table"):
+        read_json(tmp_path / ("a" * 300), "a table")

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Hostile input for every reader: nothing but the documented error may come of it.
 
     python tools/fuzz.py                                 # 100,000 inputs over all targets
@@ -23,9 +22,11 @@ from mf_plugin.errors import InputError
 from mf_plugin.fuzz.run import Fault, run_atheris, run_one, run_random
 from mf_plugin.fuzz.targets import TARGETS
 
-# Of 100 inputs; what opens many files, or measures AP, gets fewer.
+# Parts of the inputs; what opens many files, or measures AP, gets fewer.
 SHARES = {"lvis": 24, "truth": 12, "results": 20, "vocabulary": 10, "generation_config": 12}
 SHARES |= {"benchmark_config": 6, "tiny_sd_config": 4, "finished": 6, "scores": 5, "config_file": 1}
+SHARES |= {"colormap": 8, "palette": 4, "seggen_record": 4, "captions": 4, "masksyn": 4}
+SHARES |= {"seggen_config": 8, "seggen_train_config": 4}
 DRIVERS = {"random": run_random, "atheris": run_atheris}
 
 

@@ -6,15 +6,16 @@ names, and those of the segments of each map, before any gate has dropped some.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.rare import GroundTruth
+from mf_plugin.jsonfile import MOST_LEVELS, parse_json
 from mf_plugin.seggen.captions import compose_caption, expect_categories
 from mf_plugin.seggen.colormap import MIN_AREA, decode
 from mf_plugin.seggen.gates import MISSING
@@ -41,30 +42,46 @@ def read_masksyn(folder: str | Path) -> PaintedMaps:
     """The painted maps of a finished MaskSyn folder, from its manifest.
 
     Raises:
-        InputError: no manifest, one of another system, or captions without a known category.
+        InputError: no manifest, one that is damaged or of another system, or captions without a
+            known category.
     """
     path = Path(folder) / "manifest.jsonl"
     vocabulary = Vocabulary.from_lvis_json(Path(folder) / "annotations.json")
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_bytes().splitlines()
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
+    known = {category.id for category in vocabulary}
     found = []
-    for line in lines:
-        if not {"caption", "category_ids", "reasons"} <= line.keys():
+    for number, text in enumerate(lines, start=1):
+        name = f"{path} line {number}"
+        line = parse_json(text, name, levels=MOST_LEVELS)
+        if not _is_painted(line, known):
             raise InputError(
-                f"{path}: line {line.get('index')} has no caption with category_ids and reasons: "
-                "expected the folder of a MaskSyn run"
+                f"{name} has no caption with category_ids and reasons: expected the folder of a "
+                "MaskSyn run"
             )
         if line["caption"]:
             pairs = zip(line["category_ids"], line["reasons"], strict=True)
             painted = tuple(id_ for id_, reason in pairs if reason != MISSING)
-            named = expect_categories(line["caption"], vocabulary)
+            try:
+                named = expect_categories(line["caption"], vocabulary)
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from None
             found.append((line["caption"], named, painted))
     if not found:
         raise InputError(f"{path} has no captions: expected those of painted maps")
     captions, named_ids, painted_ids = zip(*found, strict=True)
     return PaintedMaps(captions, named_ids, painted_ids)
+
+
+def _is_painted(line: Any, known: set[int]) -> bool:
+    if not isinstance(line, Mapping) or not isinstance(line.get("caption"), str):
+        return False
+    ids, reasons = line.get("category_ids"), line.get("reasons")
+    if not isinstance(ids, list) or not isinstance(reasons, list) or len(ids) != len(reasons):
+        return False
+    return all(type(id_) is int and id_ in known for id_ in ids)
 
 
 def compose_captions(dataset: GroundTruth, count: int) -> list[str]:

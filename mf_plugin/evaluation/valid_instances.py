@@ -18,7 +18,6 @@ Shapes: I instances and D detections of an image, N images, B bootstrap draws.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +32,7 @@ from mf_plugin.errors import InputError
 from mf_plugin.evaluation.bootstrap import Weights, draw_weights
 from mf_plugin.evaluation.detections import Results, read_results
 from mf_plugin.evaluation.rare import GROUPS, GroundTruth, load_ground_truth
+from mf_plugin.jsonfile import read_json
 
 MIN_IOU = 0.5
 VALID, WRONG_CLASS, NO_MASK = OUTCOMES = ("valid", "wrong class", "no mask")
@@ -179,10 +179,10 @@ def calibrate(dataset: GroundTruth, results: Results) -> Calibration:
 def read_score(path: str | Path) -> float:
     """The score of a calibration json; InputError where the file holds none."""
     try:
-        score = json.loads(Path(path).read_text(encoding="utf-8"))["score"]
-    except (OSError, ValueError, KeyError, TypeError):
+        score = read_json(path)["score"]
+    except (OSError, InputError, KeyError, TypeError):
         score = None
-    if not isinstance(score, (int, float)) or not 0 <= score <= 1:
+    if type(score) not in (int, float) or not 0 <= score <= 1:
         raise InputError(f"{path} holds no score: expected what the command calibrate writes")
     return float(score)
 

@@ -12,8 +12,9 @@ from typing import Any
 from mf_plugin.benchmark.config import Arm, BenchmarkConfig, Detector, select
 from mf_plugin.benchmark.config import Target as Aim
 from mf_plugin.errors import InputError
+from mf_plugin.fuzz import seeds
 from mf_plugin.fuzz.choices import Choices
-from mf_plugin.fuzz.mutate import corrupt, hostile_value, near_value
+from mf_plugin.fuzz.mutate import corrupt, hostile_value, near_value, to_bytes
 from mf_plugin.generation.config import (
     GenerationConfig,
     load_generation_config,
@@ -28,6 +29,11 @@ from mf_plugin.mosaic.masks import MaskConfig
 from mf_plugin.mosaic.refine import RefineConfig
 from mf_plugin.mosaic.sam import SamRefineConfig
 from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
+from mf_plugin.seggen.gates import GateConfig
+from mf_plugin.seggen.plan import make_plan as make_seggen_plan
+from mf_plugin.seggen.sources import SourceConfig, read_source
+from mf_plugin.seggen.synthesis import SegGenConfig
+from mf_plugin.seggen.training.config import SegGenTrainConfig
 from mf_plugin.vocabulary import Vocabulary
 
 _MOST_PLANNED = 2000  # images of a plan that is tried out
@@ -49,6 +55,15 @@ _PARTS: Mapping[str, Any] = {
     "clip": ClipFilterConfig("a/b"),
 }
 _OF_MASK: Mapping[str, Any] = {"bilateral": BilateralConfig(), "refine": RefineConfig()}
+_SOURCE = SourceConfig("instance", annotations="a.json", images="images")
+_SEGGEN = SegGenConfig("imgsyn", _SOURCE, "a/b", (32, 48), text2mask="a/b", copies=2)
+_TRAINING = SegGenTrainConfig("mask2img", _SOURCE, "a/b", size=(32, 48), steps=9, warmup=2)
+_OF_SEGGEN: Mapping[str, Any] = {
+    "source": _SOURCE,
+    "gates": GateConfig(),
+    "until": UntilConfig(2, 100),
+}
+_MOST_PIXELS = 1 << 22  # of a real image's part, scaled
 _FILE = """from mf_plugin.generation.config import GenerationConfig
 
 config = GenerationConfig(
@@ -102,6 +117,42 @@ def tiny_sd_config(choices: Choices, folder: Path) -> None:
     """Fields of the bundled model's recipe."""
     if not _changed(_TINY, choices).hash():
         raise AssertionError("a config without a hash")
+
+
+def seggen_config(choices: Choices, folder: Path) -> None:
+    """Fields of a SegGen config and of its parts; one that is made can be planned."""
+    changes: dict[str, Any] = {}
+    for _ in range(choices.below(3)):
+        name = choices.pick(sorted(_OF_SEGGEN))
+        changes[name] = _changed(changes.get(name) or _OF_SEGGEN[name], choices)
+    if choices.below(2):
+        changes["main_categories"] = choices.pick((("r",), ("cup", "bow_(weapon)"), ("r", "c")))
+    config = _changed(dataclasses.replace(_SEGGEN, **changes), choices)
+    config.to_json()
+    if not config.config_hash or not all(isinstance(one, str) for one in config.inputs):
+        raise AssertionError("a config without a hash, or an input that is no text")
+    planned = max(config.num_images or 0, 3 * config.images_per_category, 3 * config.copies)
+    pixels = config.size[0] * config.size[1] * config.zoom**2
+    if planned > _MOST_PLANNED or pixels > _MOST_PIXELS or config.captions != "composed":
+        return
+    path = folder / "source.json"
+    path.write_bytes(to_bytes(seeds.lvis()))
+    source = read_source(SourceConfig("instance", annotations=path))
+    plan = make_seggen_plan(config, source)
+    group = plan.group(len(plan.groups) - 1)
+    for canvas in group.canvases:
+        group.describe(canvas)
+
+
+def seggen_train_config(choices: Choices, folder: Path) -> None:
+    """Fields of a SegGen training; what a checkpoint would keep of one that is made is itself."""
+    changes = {"source": _changed(_SOURCE, choices)} if choices.below(3) == 0 else {}
+    config = _changed(dataclasses.replace(_TRAINING, **changes), choices)
+    if config.differences(config.to_json()):
+        raise AssertionError("a config that differs from itself")
+    for step in (0, config.steps // 2, config.steps - 1):
+        if not 0 <= config.learning_rate(step) <= config.lr:
+            raise AssertionError(f"learning rate {config.learning_rate(step)} at step {step}")
 
 
 def config_file(choices: Choices, folder: Path) -> None:

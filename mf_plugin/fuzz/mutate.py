@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from mf_plugin.fuzz.choices import Choices
@@ -138,6 +139,14 @@ def to_bytes(value: Any) -> bytes:
         return json.dumps(value).encode()
     except (RecursionError, ValueError):  # deeper, or of more digits, than Python writes
         return b"[" * 2000 + b"1" * 5000
+
+
+def write_mutated(path: Path, value: Any, choices: Choices) -> Path:
+    """A file of the value, mutated, and sometimes damaged."""
+    kind = choices.below(8)
+    text = to_bytes(value if kind == 0 else mutate(value, choices))
+    path.write_bytes(corrupt(text, choices) if kind in (1, 2) else text)
+    return path
 
 
 def _places(value: Any) -> Iterator[Place]:

@@ -18,6 +18,8 @@ from mf_plugin.generation.records import (
     to_annotations,
     to_manifest_line,
 )
+from mf_plugin.seggen.palette import make_palette
+from mf_plugin.seggen.record import ModelRecord
 
 SIDES = (16, 24)  # height, width
 FREQUENCIES = ("r", "c", "f")
@@ -87,6 +89,46 @@ def results() -> list[dict[str, Any]]:
             "segmentation": masks[number % 3] if number else masks[0],
         }
         for number in range(5)
+    ]
+
+
+def captions() -> dict[str, Any]:
+    """What people say of the images of `lvis`, in COCO's form."""
+    said = ((1, "Two cups and a bow."), (2, " A cup\n beside 3 anvils. "), (1, "9 anvils, a room"))
+    return {
+        "info": {"description": "a seed"},
+        "images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name": "2.jpg"}],
+        "annotations": [
+            {"id": number, "image_id": image_id, "caption": text}
+            for number, (image_id, text) in enumerate(said, start=1)
+        ],
+    }
+
+
+def seggen_record() -> dict[str, Any]:
+    """The seggen.json of a model."""
+    record = ModelRecord(
+        what="text2mask",
+        base="mf_plugin/assets/tiny_sd",
+        base_sha256="0" * 64,
+        palette=make_palette([1, 2, 3]),
+        kind="instance",
+        size=SIDES,
+        training={"config": {"steps": 4, "size": [16, 24]}, "versions": {"torch": "2"}},
+    )
+    return record.to_json()
+
+
+def masksyn_manifest() -> list[dict[str, Any]]:
+    """Lines of the manifest.jsonl of a MaskSyn folder, of `lvis`'s categories."""
+    said = (
+        ("a cup and an anvil", (1, 2, 3), ("", "not_in_caption", "missing")),
+        ("two bows", (2, 2), ("", "too_small")),
+        ("", (), ()),
+    )
+    return [
+        {"index": index, "caption": text, "category_ids": list(ids), "reasons": list(reasons)}
+        for index, (text, ids, reasons) in enumerate(said)
     ]
 
 

@@ -2,7 +2,7 @@
 
 A target makes an input out of sound data, hands it to a reader, and uses what the reader lets pass:
 whatever a reader accepts has to work behind it. A new reader gets its function here and its line in
-``TARGETS`` (colour maps: theirs goes beside the others).
+``TARGETS``; SegGen's are in `seggen.py`, those of configs in `configs.py`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,16 @@ from mf_plugin.evaluation.rare import evaluate_lvis, load_ground_truth
 from mf_plugin.evaluation.training_counts import count_training
 from mf_plugin.fuzz import seeds
 from mf_plugin.fuzz.choices import Choices
-from mf_plugin.fuzz.configs import benchmark_config, config_file, generation_config, tiny_sd_config
-from mf_plugin.fuzz.mutate import corrupt, mutate, to_bytes
+from mf_plugin.fuzz.configs import (
+    benchmark_config,
+    config_file,
+    generation_config,
+    seggen_config,
+    seggen_train_config,
+    tiny_sd_config,
+)
+from mf_plugin.fuzz.mutate import corrupt, mutate, to_bytes, write_mutated
+from mf_plugin.fuzz.seggen import captions, colormap, masksyn, palette, seggen_record
 from mf_plugin.generation.finished import rewrite_report
 from mf_plugin.lvis.io import read_categories, read_lvis, validate_lvis, write_json_atomic
 from mf_plugin.lvis.merge import merge_lvis
@@ -39,7 +47,7 @@ _DATA = re.compile(r'(<script type="application/json" id="data">)(.*?)(</script>
 def lvis(choices: Choices, folder: Path) -> None:
     """Read, check, merge, write; the images that the json names are in the folder."""
     root = _images(folder)
-    path = _write(folder / "a.json", seeds.lvis(), choices)
+    path = write_mutated(folder / "a.json", seeds.lvis(), choices)
     try:
         validate_lvis(read_lvis(path), root)
     finally:
@@ -60,7 +68,7 @@ def vocabulary(choices: Choices, folder: Path) -> None:
     """Read a vocabulary and ask it for everything."""
     data = seeds.lvis()
     wanted = data["categories"] if choices.below(2) else {"categories": data["categories"]}
-    found = Vocabulary.from_lvis_json(_write(folder / "v.json", wanted, choices))
+    found = Vocabulary.from_lvis_json(write_mutated(folder / "v.json", wanted, choices))
     for category in found:
         if not category.clean_names or found.by_id(category.id) != category:
             raise AssertionError(f"{category} is not in its vocabulary")
@@ -75,7 +83,7 @@ def truth(choices: Choices, folder: Path) -> None:
     if choices.below(2):
         for image in data["images"]:
             del image["neg_category_ids"], image["not_exhaustive_category_ids"]
-    path = _write(folder / "gt.json", data, choices)
+    path = write_mutated(folder / "gt.json", data, choices)
     _swallow(lambda: count_training(path))
     load_ground_truth(path).scope  # noqa: B018  a property that reads all of it
 
@@ -149,15 +157,14 @@ TARGETS: dict[str, Target] = {
     "benchmark_config": benchmark_config,
     "tiny_sd_config": tiny_sd_config,
     "config_file": config_file,
+    "colormap": colormap,
+    "palette": palette,
+    "seggen_record": seggen_record,
+    "captions": captions,
+    "masksyn": masksyn,
+    "seggen_config": seggen_config,
+    "seggen_train_config": seggen_train_config,
 }
-
-
-def _write(path: Path, value: Any, choices: Choices) -> Path:
-    """A file of the value, mutated, and sometimes damaged."""
-    kind = choices.below(8)
-    text = to_bytes(value if kind == 0 else mutate(value, choices))
-    path.write_bytes(corrupt(text, choices) if kind in (1, 2) else text)
-    return path
 
 
 def _swallow(call: Callable[[], Any]) -> None:

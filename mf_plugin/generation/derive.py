@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from mf_plugin.errors import InputError
+from mf_plugin.errors import InputError, shown
 from mf_plugin.generation.finished import FinishedDataset
 from mf_plugin.generation.gallery import render_gallery
 from mf_plugin.generation.panoptic import PANOPTIC, decode_panoptic
@@ -42,7 +42,8 @@ from mf_plugin.generation.records import (
 )
 from mf_plugin.generation.storage import LOCK
 from mf_plugin.generation.store import DATASET, check_destination
-from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
+from mf_plugin.lvis.io import read_lvis, write_bytes_atomic, write_json_atomic
+from mf_plugin.lvis.validate import is_id
 
 _FILE_KEYS = ("file_name", "sha256", "height", "width", "thumbnail", "conditioning")
 _LABEL_KEYS = ("label_file", "label_sha256")
@@ -85,7 +86,8 @@ def write_derived(
         The folder.
 
     Raises:
-        InputError: ``out`` is not new, lies in the dataset itself, or a file of it is missing.
+        InputError: ``out`` is not new, lies in the dataset itself, or a file of it is missing or
+            damaged.
     """
     out = Path(out)
     check_destination(out)
@@ -150,7 +152,7 @@ def apply_verdicts(
 def _write_files(finished: FinishedDataset, records: list[Record], out: Path, reason: str) -> None:
     """Images and label maps; then records of rejected objects lose what only accepted ones have."""
     path = finished.folder / PANOPTIC
-    panoptic = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    panoptic = _read_panoptic(path) if path.is_file() else None
     infos = {a["image_id"]: a["segments_info"] for a in panoptic["annotations"]} if panoptic else {}
     places = {category["id"]: k for k, category in enumerate(finished.categories, start=1)}
     for record, before in zip(records, finished.records, strict=True):
@@ -162,12 +164,17 @@ def _write_files(finished: FinishedDataset, records: list[Record], out: Path, re
         if record["outcome"] == ACCEPTED:
             _link(finished.folder / record["file_name"], out / record["file_name"])
         if record["outcome"] == ACCEPTED and "label_file" in record:
-            segments = infos.get(record["image_id"])
             drop: Callable[[LabelMap], LabelMap]
-            if segments is None:
+            if panoptic is None:
                 gone_objects = [obj for obj, gone in zip(kept, dropped, strict=True) if gone]
                 drop = _ignore_values([places[obj["category_id"]] for obj in gone_objects])
             else:
+                segments = infos.get(record["image_id"], [])
+                if len(segments) != len(kept):
+                    raise InputError(
+                        f"{path} has {len(segments)} segments of image {record['image_id']}: "
+                        f"expected {len(kept)}, as many as objects of annotations.json"
+                    )
                 gone_ids = [s["id"] for s, gone in zip(segments, dropped, strict=True) if gone]
                 drop = _clear_segments(gone_ids)
                 infos[record["image_id"]] = [s for s in segments if s["id"] not in gone_ids]
@@ -190,6 +197,28 @@ def _write_files(finished: FinishedDataset, records: list[Record], out: Path, re
             if entry["image_id"] in infos
         ]
         write_json_atomic(out / PANOPTIC, {**panoptic, "images": images, "annotations": entries})
+
+
+def _read_panoptic(path: Path) -> Record:
+    data = read_lvis(path)
+    if not all(isinstance(image, dict) and is_id(image.get("id")) for image in data["images"]):
+        raise InputError(f"{path} has an image without an id: expected a COCO panoptic json")
+    for entry in data["annotations"]:
+        if not _is_entry(entry):
+            raise InputError(
+                f"{path}: annotation {shown(entry)}: expected an image_id and segments_info with "
+                "ids, as a COCO panoptic json has them"
+            )
+    return data
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not is_id(entry.get("image_id")):
+        return False
+    infos = entry.get("segments_info")
+    return isinstance(infos, list) and all(
+        isinstance(info, dict) and is_id(info.get("id")) for info in infos
+    )
 
 
 def _ignore_values(values: list[int]) -> Callable[[LabelMap], LabelMap]:

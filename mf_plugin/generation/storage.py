@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mf_plugin.errors import InputError
-from mf_plugin.extras import MissingExtra, require
+from mf_plugin.extras import MissingExtra, how_to_install, require
 from mf_plugin.generation.lease import Lease
 from mf_plugin.lvis.io import write_bytes_atomic
 

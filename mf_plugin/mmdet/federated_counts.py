@@ -5,10 +5,10 @@ Shapes: C categories, in the order of the labels.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from mf_plugin.errors import InputError
+from mf_plugin.jsonfile import parse_json
+from mf_plugin.lvis.validate import is_id
 from mf_plugin.mmdet.image_categories import image_categories, synthetic_flags
 
 
@@ -29,21 +31,19 @@ def read_image_counts(path: str) -> tuple[int, ...]:
             list of numbers. LVIS's training json takes a minute to read, the lists no time.
 
     Raises:
-        InputError: the file is missing or holds none of these.
+        InputError: the file is missing, damaged or holds none of these.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file)
+        text = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"image counts {path} cannot be read: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"image counts {path} is not valid json: {error}") from error
+    data = parse_json(text, f"image counts {path}")
     rows = data.get("categories") if isinstance(data, Mapping) else data
     if isinstance(rows, list) and rows:
         counts: list[Any] = [
             row.get("image_count") if isinstance(row, Mapping) else row for row in rows
         ]
-        if all(isinstance(count, int) and not isinstance(count, bool) for count in counts):
+        if all(map(is_id, counts)):
             return tuple(counts)
     raise InputError(
         f"{path} has no image counts: expected an LVIS json, the list of its categories with "

@@ -7,7 +7,6 @@ The format is that of mmdet's CocoMetric: ``<prefix>.segm.json`` carries boxes t
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from pycocotools import mask as mask_api
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.rare import evaluate_predictions, load_ground_truth
 from mf_plugin.extras import require
-from mf_plugin.lvis.io import write_json_atomic
+from mf_plugin.lvis.io import read_categories, write_json_atomic
 
 
 @METRICS.register_module()
@@ -105,12 +104,16 @@ class RareAP(LVISResults):
         self._ids: list[int] | None = None
 
     def category_ids(self) -> Sequence[int]:
-        """As the dataset says, or else the json's order, as mmdet's own datasets have it."""
+        """As the dataset says, or else the json's order, as mmdet's own datasets have it.
+
+        Raises:
+            InputError: the json is damaged, or lacks one of the dataset's classes.
+        """
         if "category_ids" in self.dataset_meta:
             return self.dataset_meta["category_ids"]
         if self._ids is None:
             classes = set(self.dataset_meta["classes"])
-            categories = json.loads(Path(self.ann_file).read_text(encoding="utf-8"))["categories"]
+            categories = read_categories(self.ann_file)
             self._ids = [c["id"] for c in categories if c["name"] in classes]
             if len(self._ids) != len(self.dataset_meta["classes"]):
                 raise InputError(

@@ -30,9 +30,15 @@ def calibrate_palette(palette: Palette, reconstruct: Reconstruct, side: int = SI
     """The palette with ``rendered`` set: the median colour of a disc of each.
 
     Args:
-        palette: any; a former calibration is dropped.
-        reconstruct: uint8[N, H, W, 3] -> the same through the autoencoder.
-        side: H = W of its images; a multiple of what the autoencoder asks for.
+        palette: any, of K categories; a former calibration is dropped.
+        reconstruct: uint8[N, H, W, 3] RGB -> the same through the autoencoder; N up to 8.
+        side: H = W of its images in pixels; a multiple of what the autoencoder asks for.
+
+    Returns:
+        The same ids and colours, with ``rendered`` uint8[K + 2, 3].
+
+    Raises:
+        InputError: ``reconstruct`` gave another shape or type than it took.
     """
     centre, radius = (side // 2, side // 2), side // 4
     inside = np.zeros((side, side), np.uint8)

@@ -7,7 +7,6 @@ composed caption lists what is annotated, with the words that the bundled model 
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -17,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mf_plugin.errors import InputError
+from mf_plugin.errors import InputError, shown
+from mf_plugin.jsonfile import read_json
 from mf_plugin.seggen.blip2 import Blip2Captioner
 from mf_plugin.vocabulary import Category, Vocabulary
 from mf_plugin.words import count_phrase, join_phrases, plain_name, plural
@@ -29,6 +29,7 @@ __all__ = [
     "compose_caption",
     "expect_categories",
     "find_categories",
+    "read_blip2_captions",
     "read_coco_captions",
 ]
 
@@ -94,12 +95,7 @@ def read_coco_captions(
         InputError: no such file, no json of that form, or captions of none of the images.
     """
     path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path} is not a file: expected a captions json") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid json (truncated?): {error}") from None
+    data = read_json(path, "a captions json")
     entries = data.get("annotations") if isinstance(data, dict) else None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path}: expected COCO captions, a list under the key 'annotations'")
@@ -120,10 +116,30 @@ def read_coco_captions(
 def _caption_entry(path: Path, entry: Any) -> tuple[int, str]:
     image_id = entry.get("image_id") if isinstance(entry, dict) else None
     caption = entry.get("caption") if isinstance(entry, dict) else None
-    if not isinstance(image_id, int) or not isinstance(caption, str) or not caption.strip():
-        shown = repr(entry)[:80]
-        raise InputError(f"{path}: annotation {shown}: expected an image_id and a caption")
+    if type(image_id) is not int or not isinstance(caption, str) or not caption.strip():
+        raise InputError(f"{path}: annotation {shown(entry)}: expected an image_id and a caption")
     return image_id, " ".join(caption.split())
+
+
+def read_blip2_captions(path: str | Path, data: Any = None) -> dict[int, str]:
+    """Image id -> its caption, of the captions.json that a training has left.
+
+    Args:
+        path: of the json.
+        data: what is in it, where it has been read.
+
+    Raises:
+        InputError: no such file, or no json of that form.
+    """
+    wanted = "the captions.json of a training"
+    data = read_json(path, wanted) if data is None else data
+    said = data.get("captions") if isinstance(data, dict) else None
+    if not isinstance(said, dict) or not all(isinstance(text, str) for text in said.values()):
+        raise InputError(f"{path}: expected {wanted}")
+    try:
+        return {int(image_id): caption for image_id, caption in said.items()}
+    except ValueError:
+        raise InputError(f"{path} has captions of no image ids: expected {wanted}") from None
 
 
 def find_categories(caption: str, vocabulary: Vocabulary) -> tuple[int, ...]:
@@ -138,7 +154,7 @@ def find_categories(caption: str, vocabulary: Vocabulary) -> tuple[int, ...]:
         Ids in the order in which the caption names them; empty where it names none.
     """
     forms = _forms(vocabulary)
-    longest = max(len(words) for words in forms)
+    longest = max(map(len, forms), default=0)
     words = _words(caption)
     found: list[int] = []
     place = last_end = 0
@@ -213,8 +229,9 @@ def _count(before: Sequence[str], form: _Form) -> int:
     if not form.is_plural:
         return 1
     for word in reversed(words[-_LOOK_BACK - 1 :]):
-        if word in _NUMBERS or (word.isdecimal() and 0 < int(word) <= 100):
-            return _NUMBERS[word] if word in _NUMBERS else int(word)
+        number = _NUMBERS.get(word) or (int(word) if word.isdecimal() and len(word) < 10 else 0)
+        if 0 < number <= 100:
+            return number
         if word in ("a", "an") and form.is_singular:
             return 1
         if word in _CLAUSE_ENDS or not word.isalnum():

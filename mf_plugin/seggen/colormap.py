@@ -125,10 +125,14 @@ def decode(
         Segments in the order of the palette's ids, those of one category by falling area.
 
     Raises:
-        InputError: the image is not uint8[H, W, 3], an unknown kind.
+        InputError: the image is not uint8[H, W, 3] or has no pixel, an unknown kind, or a number
+            below 0.
     """
     _check_kind(kind)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+    for name, number in (("min_area", min_area), ("reach", reach), ("join", join)):
+        if number < 0:
+            raise InputError(f"{name} is {number}: expected 0 pixels or more")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise InputError(f"colour map is {image.dtype}{list(image.shape)}: expected uint8[H, W, 3]")
     found = find_parts(image, palette, min_area, reach, with_borders=kind != "semantic")
     whole = set(palette.ids) if kind == "semantic" else set()

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.generation.filters import TOO_LARGE, TOO_SMALL
 from mf_plugin.seggen.colormap import MIN_AREA, Segment
 
@@ -35,6 +36,9 @@ class GateConfig:
             composed leave out much of what is there.
         clean: smaller parts of a painted colour map, in pixels, go to their surroundings before it
             is read.
+
+    Raises:
+        InputError: a value is of another type or out of its range; the message names the field.
     """
 
     min_pixels: int = 64
@@ -44,6 +48,7 @@ class GateConfig:
     clean: int = MIN_AREA
 
     def __post_init__(self) -> None:
+        check_fields(self, "gates: ")
         for name in ("min_pixels", "clean"):
             if getattr(self, name) < 1:
                 raise InputError(f"gates: {name} is {getattr(self, name)}; expected at least 1")
@@ -91,7 +96,15 @@ def judge_painted(
 
 
 def judge_real(segments: Iterable[tuple[int, Mask]], gates: GateConfig) -> tuple[Judged, ...]:
-    """Segments of a real image at the generated image's size."""
+    """Segments of a real image at the generated image's size, judged by their area alone.
+
+    Args:
+        segments: (category id, bool[H, W]) each.
+        gates: ``min_pixels`` and ``max_area`` count.
+
+    Returns:
+        One a segment, in their order, without a confidence.
+    """
     return tuple(Judged(id_, mask, None, _size_reason(mask, gates)) for id_, mask in segments)
 
 

@@ -163,7 +163,14 @@ def complete_images(
 
 
 def largest_first(seen: Sequence[tuple[int, npt.NDArray[np.bool_]]]) -> list[int]:
-    """Category ids, one a segment, by the area of all of their category."""
+    """Category ids, one a segment, by falling area in pixels of all segments of their category.
+
+    Args:
+        seen: (category id, bool[H, W]) each; where two overlap, both count the pixels.
+
+    Returns:
+        The ids of ``seen``, those of one category side by side; of equal areas the lower id first.
+    """
     areas: dict[int, int] = {}
     for category_id, mask in seen:
         areas[category_id] = areas.get(category_id, 0) + int(np.count_nonzero(mask))

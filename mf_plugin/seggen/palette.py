@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mf_plugin.errors import InputError
+from mf_plugin.errors import InputError, shown
+from mf_plugin.lvis.validate import are_numbers, is_id
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ Colors = npt.NDArray[np.uint8]
 # half of it (docs/seggen.md).
 MIN_DISTANCE = 60.0
 _MOST_PLANES = 17  # of a lattice along an axis: 16 grey levels between two
+_MOST_IDS = _MOST_PLANES**3 - 2  # as many as `make_palette` can colour, at most
 _CENTRINGS = ("simple", "body", "face")
 _BORDER_FACTOR = 1.5  # borders are thin and come out pale: so much farther from all categories
 
@@ -102,21 +104,28 @@ class Palette:
             InputError: something is missing, no colour, or two colours are nearer than they say.
         """
         try:
-            ids = tuple(int(i) for i in data["ids"])
-            triples = np.array([*data["colors"], data["background"], data["border"]], np.int64)
-            distance = float(data["min_distance"])
-        except (KeyError, TypeError, ValueError) as error:
+            ids = tuple(data["ids"])
+            listed = [*data["colors"], data["background"], data["border"]]
+            distance = data["min_distance"]
+        except (KeyError, TypeError) as error:
             raise InputError(
-                f"palette {_shorten(data)}: expected ids, colors, background, border and "
+                f"palette {shown(data)}: expected ids, colors, background, border and "
                 f"min_distance ({type(error).__name__}: {error})"
             ) from None
-        if not ids or list(ids) != sorted(set(ids)):
-            raise InputError(f"palette ids {_shorten(ids)}: expected increasing category ids")
-        if triples.shape != (len(ids) + 2, 3) or triples.min() < 0 or triples.max() > 255:
+        if not ids or not all(map(is_id, ids)) or list(ids) != sorted(set(ids)):
+            raise InputError(f"palette ids {shown(ids)}: expected increasing category ids")
+        if len(ids) > _MOST_IDS:
+            raise InputError(f"palette of {len(ids)} ids: expected {_MOST_IDS} at most")
+        wrong = [color for color in listed if not _is_color(color)]
+        if wrong or len(listed) != len(ids) + 2:
+            detail = f"the colour {shown(wrong[0])}" if wrong else f"{len(listed) - 2} colours"
             raise InputError(
-                f"palette of {len(ids)} ids with colours of shape {list(triples.shape)}: expected "
-                "one red, green, blue of 0 to 255 for each id, the background and the border"
+                f"palette of {len(ids)} ids with {detail}: expected one red, green, blue of 0 to "
+                "255 for each id, the background and the border"
             )
+        if not are_numbers([distance]) or not 0 <= distance < math.inf:
+            raise InputError(f"palette min_distance is {shown(distance)}: expected 0 or more")
+        triples = np.array(listed, np.int64)
         found = _least_distance(triples)
         if found < distance - 1e-6 or found == 0:
             raise InputError(
@@ -124,7 +133,7 @@ class Palette:
             )
         colors = triples.astype(np.uint8)
         background, border = (tuple(c) for c in colors[-2:].tolist())
-        return cls(ids, colors[:-2], background, border, distance)
+        return cls(ids, colors[:-2], background, border, float(distance))
 
     def check_same(self, other: Palette, what: str = "palette") -> None:
         """InputError with the first difference unless both have the same ids and colours."""
@@ -297,6 +306,9 @@ def _least_distance(colors: npt.NDArray[Any]) -> float:
     return float(np.sqrt(squared.min()))
 
 
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _is_color(value: object) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 3
+        and all(type(level) is int and 0 <= level <= 255 for level in value)
+    )

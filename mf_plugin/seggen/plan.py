@@ -32,6 +32,7 @@ from mf_plugin.seggen.captions import (
     compose_caption,
     expect_categories,
     find_categories,
+    read_blip2_captions,
     read_coco_captions,
 )
 from mf_plugin.seggen.fitting import STRETCH, fit_segments, stretched_view
@@ -331,16 +332,10 @@ def _read_captions(
 
 def _read_blip2_captions(path: str | Path, image_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     """Image id -> its caption, of what a training of SegGen had BLIP-2 say."""
-    try:
-        said = json.loads(Path(path).read_text(encoding="utf-8"))["captions"]
-        found: dict[int, tuple[str, ...]] = {
-            int(image_id): (str(caption),) for image_id, caption in said.items()
-        }
-    except OSError:
-        raise InputError(f"{path} is no file: expected the captions.json of a training") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: expected the captions.json of a training") from None
-    captions = {image_id: found[image_id] for image_id in image_ids if image_id in found}
+    found = read_blip2_captions(path)
+    captions: dict[int, tuple[str, ...]] = {
+        image_id: (found[image_id],) for image_id in image_ids if image_id in found
+    }
     if not captions:
         raise InputError(f"{path} has captions of none of the {len(image_ids)} source images")
     return captions

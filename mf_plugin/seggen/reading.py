@@ -116,15 +116,18 @@ def share_of_border(
 
     Returns:
         float32[H, W]; 0 on the line from the background's colour to the category's, 1 at the
-        border's, below 0 away from it.
+        border's (on that line too), below 0 away from it.
     """
     colors = palette.seen_colors.astype(np.float32)
     background, border = colors[len(palette.ids)], colors[len(palette.ids) + 1]
     pixels = image.astype(np.float32) - background
     line = colors[place] - background
-    along = np.clip(pixels @ line / (line @ line), 0, 1)[..., None] * line
+    # The two colours may come out of an autoencoder as one: then all pixels are beside a point.
+    along = np.clip(pixels @ line / max(line @ line, 1e-6), 0, 1)[..., None] * line
     way = border - background - along
-    share: npt.NDArray[np.float32] = ((pixels - along) * way).sum(-1) / (way**2).sum(-1)
+    length = (way**2).sum(-1)
+    share: npt.NDArray[np.float32] = np.ones_like(length)
+    np.divide(((pixels - along) * way).sum(-1), length, out=share, where=length > 0)
     return share
 
 

@@ -6,21 +6,24 @@ diffusers saves them. Everything else, VAE and text encoders first of all, comes
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import mf_plugin
-from mf_plugin.errors import InputError
+from mf_plugin.errors import InputError, shown
+from mf_plugin.jsonfile import MOST_LEVELS, parse_json
 from mf_plugin.lvis.io import write_json_atomic
+from mf_plugin.lvis.validate import MAX_SIDE
 from mf_plugin.seggen.palette import Palette
 
 FILE = "seggen.json"
 FORMAT = 1
 WHATS = {"text2mask": "unet", "mask2img": "controlnet"}  # what it is -> the folder of its weights
 KINDS = ("instance", "semantic", "panoptic")
+_TEXTS = ("what", "base", "base_sha256", "kind", "template", "captions")
 _PACKAGE = Path(mf_plugin.__file__).resolve().parent
 
 
@@ -83,28 +86,30 @@ class ModelRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ModelRecord:
         """Read what `to_json` wrote; InputError where it is something else."""
-        try:
-            if data["format"] != FORMAT:
-                raise InputError(f"format is {data['format']!r}; expected {FORMAT}")
-            height, width = (int(side) for side in data["size"])
-            return cls(
-                what=str(data["what"]),
-                base=str(data["base"]),
-                revision=data["revision"],
-                base_sha256=str(data["base_sha256"]),
-                palette=Palette.from_json(data["palette"]),
-                kind=str(data["kind"]),
-                size=(height, width),
-                template=str(data["template"]),
-                captions=str(data["captions"]),
-                training=dict(data["training"]),
-            )
-        except KeyError as error:
-            raise InputError(f"the key {error} is missing") from None
-        except (TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"a value has the wrong type ({error})") from None
+        if not isinstance(data, Mapping):
+            raise InputError(f"the record is {shown(data)}; expected an object")
+        for name in ("format", *_TEXTS, "revision", "size", "palette", "training"):
+            if name not in data:
+                raise InputError(f"the key {name!r} is missing")
+        revision, size, training = data["revision"], data["size"], data["training"]
+        sides = size if isinstance(size, (list, tuple)) else ()
+        whole = all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides)
+        for name, holds, expected in (
+            ("format", data["format"] == FORMAT, str(FORMAT)),
+            *((name, isinstance(data[name], str), "text") for name in _TEXTS),
+            ("revision", revision is None or isinstance(revision, str), "text or None"),
+            ("size", len(sides) == 2 and whole, f"height and width, 1 to {MAX_SIDE} pixels"),
+            ("training", isinstance(training, Mapping), "an object"),
+        ):
+            if not holds:
+                raise InputError(f"{name} is {shown(data[name])}; expected {expected}")
+        return cls(
+            **{name: data[name] for name in _TEXTS},
+            revision=revision,
+            palette=Palette.from_json(data["palette"]),
+            size=(sides[0], sides[1]),
+            training=dict(training),
+        )
 
     def differences(self, other: ModelRecord) -> list[str]:
         """How another model's settings differ, as ``name: theirs; expected ours``; no entry where
@@ -138,11 +143,12 @@ def read_record(folder: str | Path, what: str | None = None) -> ModelRecord:
     """
     path = Path(folder) / FILE
     try:
-        record = ModelRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except OSError:
+        text = path.read_bytes()
+    except (OSError, ValueError):  # ValueError: no path
         raise InputError(f"SegGen model {folder}: expected a folder with a {FILE}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid json (truncated?): {error}") from None
+    data = parse_json(text, str(path), levels=MOST_LEVELS)
+    try:
+        record = ModelRecord.from_json(data)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if what is not None and record.what != what:
@@ -153,7 +159,7 @@ def read_record(folder: str | Path, what: str | None = None) -> ModelRecord:
 def write_base(base: str | Path) -> str:
     """How a base stands in a record: hub ids as they are, folders resolved, those inside this
     package relative to it."""
-    if not Path(base).is_dir():
+    if not os.path.isdir(base):  # unlike Path's, of a name too long as well
         return str(base)
     resolved = Path(base).resolve()
     if resolved.is_relative_to(_PACKAGE):
@@ -164,5 +170,5 @@ def write_base(base: str | Path) -> str:
 def find_base(base: str) -> str:
     """Of a record's base: the folder, or the hub id."""
     inside = _PACKAGE.parent / base
-    bundled = base.startswith(f"{_PACKAGE.name}/") and inside.is_dir()
+    bundled = base.startswith(f"{_PACKAGE.name}/") and os.path.isdir(inside)
     return inside.as_posix() if bundled else base

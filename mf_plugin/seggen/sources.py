@@ -25,6 +25,7 @@ from PIL import Image
 from pycocotools import mask as mask_api
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.lvis.io import image_path, read_lvis
 from mf_plugin.vocabulary import Vocabulary
 
@@ -54,7 +55,7 @@ class SourceConfig:
             with one name a line.
 
     Raises:
-        InputError: an unknown format, or one that lacks a field.
+        InputError: a value of another type, an unknown format, or one that lacks a field.
     """
 
     format: str
@@ -64,6 +65,7 @@ class SourceConfig:
     classes: tuple[str, ...] | str | Path | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, "source ")
         if self.format not in FORMATS:
             raise InputError(f"source format is {self.format!r}; expected one of {FORMATS}")
         lacking = [name for name in _FIELDS[self.format] if getattr(self, name) is None]
@@ -128,7 +130,14 @@ class Source(ABC):
 
     @abstractmethod
     def segments(self, image_id: int) -> list[tuple[int, Mask]]:
-        """(category id, mask) of an image's segments; empty masks are left out."""
+        """(category id, bool[H, W]) of an image's segments, at the image's own size.
+
+        They may overlap, in formats that have overlaps; empty masks are left out.
+
+        Raises:
+            KeyError: no image has this id.
+            InputError: a label map is missing or damaged.
+        """
 
     def fingerprint(self) -> str:
         """SHA-256 of what the segments come from."""
@@ -355,6 +364,8 @@ def _class_names(classes: tuple[str, ...] | str | Path | None) -> Sequence[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         raise InputError(f"classes {path}: no such file; expected a class name a line") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"classes {path} is no UTF-8 ({error})") from None
     return [line.strip() for line in lines if line.strip()]
 
 

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.generation.config import DTYPES
-from mf_plugin.generation.generator import GeneratorConfig, UntilConfig
+from mf_plugin.generation.generator import MOST_IMAGES, GeneratorConfig, UntilConfig
+from mf_plugin.lvis.validate import MAX_SIDE
 from mf_plugin.seggen.colormap import KINDS
 from mf_plugin.seggen.fitting import CROP, FITS
 from mf_plugin.seggen.gates import GateConfig
 from mf_plugin.seggen.sources import SourceConfig
+from mf_plugin.seggen.views import MOST_ZOOM
 
 if TYPE_CHECKING:
     from mf_plugin.seggen.plan import SegGenPlan
@@ -25,6 +28,17 @@ if TYPE_CHECKING:
 MASKSYN, IMGSYN = SYSTEMS = ("masksyn", "imgsyn")
 COMPOSED, COCO, BLIP2 = CAPTIONS = ("composed", "coco", "blip2")
 REJECT_POLICIES = ("region", "erase", "image")
+_MOST = {
+    "copies": MOST_IMAGES,
+    "images_per_category": MOST_IMAGES,
+    "num_images": MOST_IMAGES,
+    "text2mask_steps": 10_000,
+    "mask2img_steps": 10_000,
+    "group_size": 10_000,
+    "threads": 1024,
+}
+_SIZE = f"(height, width) in whole pixels, 1 to {MAX_SIDE}"
+_NAMES = "a tuple of names, or None"
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,8 @@ class SegGenConfig(GeneratorConfig):
             category has enough accepted objects. It needs main categories.
         fit: how a real image comes to ``size``. "crop": scaled so that it covers the size, and cut
             at a random place; "stretch": scaled to the size, whatever its proportions.
-        zoom: with "crop", up to how much larger than need be the image is scaled, at random.
+        zoom: with "crop", up to how much larger than need be the image is scaled, at random; 1
+            to 16.
         mirror: with "crop", whether half of the parts are mirrored.
         text2mask_steps, text2mask_guidance, mask2img_steps, mask2img_guidance: of the samplers
             (paper: 200 and 40 steps).
@@ -65,9 +80,13 @@ class SegGenConfig(GeneratorConfig):
             colour map before the image is painted; "image": the canvas is dropped.
         group_size: canvases that are painted in one batch.
         dtype: of the models' weights as used: "fp32", "bf16" or "fp16".
+        threads: threads of torch; part of the run because sums depend on it.
+        jpeg_quality: of the written images, 1 to 100.
+        seed: of everything random, 0 or more.
 
     Raises:
-        InputError: a number is out of its range; the message names the field and its value.
+        InputError: a value is of another type or out of its range; the message names the field and
+            the value.
     """
 
     system: str
@@ -102,6 +121,7 @@ class SegGenConfig(GeneratorConfig):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, size=_SIZE, main_categories=_NAMES)
         for name, allowed in (
             ("system", SYSTEMS),
             ("kind", KINDS),
@@ -114,19 +134,19 @@ class SegGenConfig(GeneratorConfig):
         counts = ("copies", "images_per_category", "group_size", "threads")
         for name in (*counts, "text2mask_steps", "mask2img_steps"):
             self._expect(name, getattr(self, name) >= 1, "at least 1")
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            self._expect(name, value is None or value <= most, f"{most} at most")
         for name in ("text2mask_guidance", "mask2img_guidance"):
             self._expect(name, getattr(self, name) >= 1, "at least 1, which is none")
         self._expect("num_images", self.num_images is None or self.num_images >= 1, "at least 1")
-        self._expect("zoom", self.zoom >= 1, "at least 1")
+        self._expect("zoom", 1 <= self.zoom <= MOST_ZOOM, f"1 to {MOST_ZOOM:g}")
         self._expect("control_scale", self.control_scale > 0, "above 0")
         self._expect("jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100")
         self._expect("seed", self.seed >= 0, "0 or more")
-        sides = isinstance(self.size, tuple) and len(self.size) == 2
-        whole = sides and all(type(side) is int and side > 0 for side in self.size)
-        self._expect("size", whole, "(height, width) in whole pixels")
+        self._expect("size", all(1 <= side <= MAX_SIDE for side in self.size), _SIZE)
         names = self.main_categories
-        given = isinstance(names, tuple) and bool(names) and all(isinstance(n, str) for n in names)
-        self._expect("main_categories", names is None or given, "a tuple of names, or None")
+        self._expect("main_categories", names != (), _NAMES)
         if self.until is not None:
             self._expect("main_categories", names is not None, "some, which `until` counts")
         if self.system == MASKSYN:

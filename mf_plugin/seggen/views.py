@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from mf_plugin.errors import InputError
 
+MOST_ZOOM = 16.0  # a part of 1/16 of the image's sides
+
 
 @dataclass(frozen=True)
 class View:
@@ -78,10 +80,10 @@ def draw_view(
         mirror: whether half of the views are mirrored.
 
     Raises:
-        InputError: zoom is below 1.
+        InputError: zoom is not 1 to ``MOST_ZOOM``.
     """
-    if zoom < 1:
-        raise InputError(f"zoom is {zoom}; expected at least 1")
+    if not 1 <= zoom <= MOST_ZOOM:
+        raise InputError(f"zoom is {zoom}; expected 1 to {MOST_ZOOM:g}")
     scaled = _scaled(original, size, 1 + (zoom - 1) * float(rng.random()))
     top, left = (int(rng.integers(s - v + 1)) for s, v in zip(scaled, size, strict=True))
     mirrored = bool(rng.random() < 0.5)

@@ -145,6 +145,39 @@ def test_marks_instead_of_dropping(tmp_path, results):
     assert (out / "images/000000000002.jpg").is_file()
 
 
+def _lacking(data):
+    data["annotations"].pop(0)
+    return data
+
+
+def _with(key, value):
+    return lambda data: {**data, key: value}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda data: "[" * 100_000, "is nested too deep"),
+        (lambda data: "{", "is not valid json"),
+        (lambda data: "[]", "expected an LVIS annotation json"),
+        (_with("images", [3]), "has an image without an id"),
+        (_with("annotations", [3]), "annotation 3: expected an image_id and segments_info"),
+        (
+            _with("annotations", [{"image_id": 1, "segments_info": [{}]}]),
+            "annotation {.*}: expected",
+        ),
+        (_lacking, "has 0 segments of image 1: expected 2, as many as objects"),
+    ],
+)
+def test_a_damaged_panoptic_json_is_named(tmp_path, results, change, message):
+    folder = write_dataset(tmp_path / "set", "panoptic")
+    found = change(json.loads((folder / "panoptic.json").read_text()))
+    text = found if isinstance(found, str) else json.dumps(found)
+    (folder / "panoptic.json").write_text(text)
+    with pytest.raises(InputError, match=rf"panoptic\.json.*{message}"):
+        filter_consistency(folder, results, tmp_path / "out", ConsistencyConfig())
+
+
 def test_bad_input(tmp_path, results):
     folder = write_dataset(tmp_path / "set", "instance")
     with pytest.raises(InputError, match="holds a dataset already"):

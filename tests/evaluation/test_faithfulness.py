@@ -73,5 +73,9 @@ def test_weights_count_images(lvis):
 def test_bad_input(lvis, tmp_path):
     with pytest.raises(InputError, match="holds no score: expected what the command calibrate"):
         read_score(tmp_path / "none.json")
+    for text in ("[" * 100_000, '{"score": %s}' % ("9" * 6000), '{"score": true}', "3", "\udcff"):
+        (tmp_path / "c.json").write_text(text, errors="surrogateescape")
+        with pytest.raises(InputError, match=r"c\.json holds no score: expected what the command"):
+            read_score(tmp_path / "c.json")
     (tmp_path / "c.json").write_text('{"score": 0.35}')
     assert read_score(tmp_path / "c.json") == 0.35

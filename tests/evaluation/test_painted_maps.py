@@ -37,14 +37,48 @@ def test_reads_all_segments_of_a_masksyn_folder(tmp_path):
 @pytest.mark.parametrize(
     "lines, message",
     [
-        ([dict(index=3, prompts=[])], "line 3 has no caption with category_ids and reasons"),
+        ([dict(index=3, prompts=[])], "line 1 has no caption with category_ids and reasons"),
+        ([LINES[1], 3], "manifest.jsonl line 2 has no caption with category_ids and reasons"),
+        ([{**LINES[2], "reasons": [""]}], "line 1 has no caption with category_ids and reasons"),
+        ([{**LINES[2], "category_ids": 5}], "line 1 has no caption with category_ids"),
+        ([{**LINES[2], "category_ids": [5, [5]]}], "line 1 has no caption with category_ids"),
+        ([{**LINES[2], "category_ids": [5, 9]}], "line 1 has no caption with category_ids"),
+        ([{**LINES[2], "caption": ["two crabs"]}], "line 1 has no caption with category_ids"),
         ([LINES[1]], "has no captions"),
-        ([{**LINES[0], "caption": "a cat"}], "'a cat' names no known category"),
+        ([{**LINES[0], "caption": "a cat"}], "line 1: caption 'a cat' names no known category"),
     ],
 )
 def test_other_folders(tmp_path, lines, message):
     with pytest.raises(InputError, match=message):
         read_masksyn(write_folder(tmp_path, lines))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (b"[" * 100_000, "line 1 is nested too deep"),
+        (b'{"index": ' + b"9" * 6000 + b"}", "line 1 is not valid json"),
+        (b"\xff", "line 1 is not valid json"),
+        (b'{"index": 0', "line 1 is not valid json"),
+    ],
+)
+def test_damaged_manifests(tmp_path, text, message):
+    folder = write_folder(tmp_path, [])
+    with pytest.raises(InputError, match="manifest.jsonl has no captions"):
+        read_masksyn(folder)
+    (folder / "manifest.jsonl").write_bytes(text)
+    with pytest.raises(InputError, match=f"manifest.jsonl {message}"):
+        read_masksyn(folder)
+    (folder / "manifest.jsonl").unlink()
+    with pytest.raises(InputError, match="manifest.jsonl cannot be read"):
+        read_masksyn(folder)
+
+
+def test_a_line_separator_in_a_line(tmp_path):
+    folder = write_folder(tmp_path, [])
+    line = json.dumps({**LINES[2], "source_file_name": "a\u2028b.jpg"}, ensure_ascii=False)
+    (folder / "manifest.jsonl").write_text(line, encoding="utf-8")
+    assert read_masksyn(folder).captions == ("two crabs",)
 
 
 def test_captions_name_the_largest_category_first(lvis):

@@ -30,7 +30,11 @@ def test_nothing_but_the_documented_error(name):
     assert count.total == INPUTS[name] and count.refused > 0
 
 
-@pytest.mark.parametrize("name", ["lvis", "vocabulary", "truth"])
+SOUND = ["lvis", "vocabulary", "truth", "colormap", "palette", "seggen_record", "captions"]
+SOUND += ["masksyn", "seggen_config", "seggen_train_config"]
+
+
+@pytest.mark.parametrize("name", SOUND)
 def test_sound_input_is_accepted(name, tmp_path):
     assert run_one(name, b"\0", tmp_path)
 

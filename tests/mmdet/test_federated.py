@@ -170,13 +170,17 @@ def test_counts_from_a_file(tmp_path, data, expected):
         ("[]", "has no image counts"),
         ('[{"id": 3}]', "has no image counts"),
         ("[1.5]", "has no image counts"),
+        ("[-1]", "has no image counts"),
+        ("[" * 100_000, "absent.json is nested too deep"),
+        ("[%s]" % ("9" * 6000), "absent.json is not valid json"),
+        ("\udcff", "absent.json is not valid json"),
         ('{"images": []}', "has no image counts"),
     ],
 )
 def test_a_file_without_counts_is_named(tmp_path, text, message):
     path = tmp_path / "absent.json"
     if text is not None:
-        path.write_text(text)
+        path.write_text(text, errors="surrogateescape")
     with pytest.raises(InputError, match=message):
         read_image_counts(str(path))
 

@@ -79,6 +79,24 @@ def test_a_dataset_that_knows_no_ids_has_the_jsons_order(real):
         measure(metric, samples(real), classes=("cup", "anvil", "lamp"))
 
 
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('{"categories": [', "is not valid json"),
+        ('{"categories": ' + "[" * 100_000, "is nested too deep"),
+        ("[]", "expected an LVIS annotation json"),
+        ('{"images": [], "annotations": [], "categories": [3]}', "expected an integer id and a na"),
+    ],
+)
+def test_a_damaged_json_is_named(tmp_path, text, message):
+    path = tmp_path / "damaged.json"
+    path.write_text(text)
+    metric = REGISTRY.build({"type": "RareAP", "ann_file": str(path)})
+    metric.dataset_meta = {"classes": ("cup",)}
+    with pytest.raises(InputError, match=rf"damaged\.json.*{message}"):
+        metric.category_ids()
+
+
 def test_groups_from_the_training_json(real):
     path = real / "val/annotations.json"
     data = json.loads(path.read_text())

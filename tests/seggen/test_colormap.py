@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
 from mf_plugin.errors import InputError
 from mf_plugin.seggen.colormap import decode, encode
-from mf_plugin.seggen.palette import make_palette
+from mf_plugin.seggen.palette import Palette, make_palette
+from mf_plugin.seggen.reading import share_of_border
 
 SIZE = (64, 80)
 PALETTE = make_palette(range(1, 31))
@@ -168,3 +171,32 @@ def test_bad_input():
         encode([], SIZE, PALETTE, "instance", border_width=0)
     with pytest.raises(InputError, match=r"colour map is float64\[4, 4, 3\]: expected uint8"):
         decode(np.zeros((4, 4, 3)), PALETTE, "instance")
+    with pytest.raises(InputError, match=r"colour map is uint8\[0, 4, 3\]: expected uint8"):
+        decode(np.zeros((0, 4, 3), np.uint8), PALETTE, "instance")
+    for name in ("min_area", "reach", "join"):
+        with pytest.raises(InputError, match=f"{name} is -1: expected 0 pixels or more"):
+            decode(np.zeros((4, 4, 3), np.uint8), PALETTE, "instance", **{name: -1})
+
+
+def test_a_border_between_background_and_category():
+    """Its colour lies on the line from one to the other: a mixture of them, were it not exact."""
+    data = {"ids": [3], "colors": [[200, 0, 0]], "background": [0, 0, 0], "border": [100, 0, 0]}
+    palette = Palette.from_json({**data, "min_distance": 100})
+    image = encode([(3, box(10, 4, 24, 16)), (3, box(10, 24, 24, 16))], SIZE, palette, "instance")
+    with np.errstate(all="raise"):
+        share = share_of_border(image, palette, 0)
+        found = decode(image, palette, "instance")
+    assert (share[(image == palette.border).all(-1)] == 1).all()
+    assert [s.category_id for s in found] == [3, 3]
+
+
+def test_colours_that_come_out_as_one():
+    palette = make_palette([3, 5])
+    rendered = palette.all_colors.copy()
+    rendered[0] = palette.background
+    image = encode([(3, box(10, 4, 24, 16)), (5, box(10, 24, 24, 16))], SIZE, palette, "instance")
+    with np.errstate(all="raise"):
+        share = share_of_border(image, dataclasses.replace(palette, rendered=rendered), 0)
+        found = decode(image, dataclasses.replace(palette, rendered=rendered), "instance")
+    assert np.isfinite(share).all()
+    assert 5 in [s.category_id for s in found]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mf_plugin.errors import InputError
+from mf_plugin.jsonfile import read_json
 from mf_plugin.lvis.io import write_json_atomic
 from mf_plugin.seggen.blip2 import Blip2Captioner
-from mf_plugin.seggen.captions import read_coco_captions
+from mf_plugin.seggen.captions import read_blip2_captions, read_coco_captions
 from mf_plugin.seggen.sources import Source
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
@@ -30,7 +30,8 @@ def load_captions(
     BLIP-2 captions all images once, into ``work/captions.json``; a run that was stopped goes on.
 
     Raises:
-        InputError: there is no caption of any image, or the model cannot be used.
+        InputError: there is no caption of any image, a file of them is damaged, or the model cannot
+            be used.
     """
     ids = [image.id for image in source.images]
     if config.captions == "composed":
@@ -48,10 +49,10 @@ def _blip2_captions(
     key = {"model": model, "source": source.fingerprint()}
     found: dict[int, str] = {}
     if path.is_file():
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = read_json(path)
+        found = read_blip2_captions(path, saved)
         if {name: saved.get(name) for name in key} != key:
             raise InputError(f"{path} has captions of another model or data set; expected {model}")
-        found = {int(image_id): caption for image_id, caption in saved["captions"].items()}
     left = [image.id for image in source.images if image.id not in found]
     if left:
         captioner = Blip2Captioner(model, device)

@@ -6,13 +6,13 @@ a ``train.json`` that says which step, config and model it belongs to.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from mf_plugin.errors import InputError
+from mf_plugin.jsonfile import MOST_LEVELS, parse_json
 from mf_plugin.lvis.io import write_json_atomic
 from mf_plugin.seggen.record import ModelRecord
 from mf_plugin.seggen.training.config import SegGenTrainConfig
@@ -99,7 +99,7 @@ class Checkpoints:
 
     def _check(self, folder: Path) -> int:
         try:
-            state = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            state = parse_json((folder / FILE).read_bytes(), FILE, levels=MOST_LEVELS)
             step, config = int(state["step"]), dict(state["config"])
             model, source = ModelRecord.from_json(state["model"]), state["source"]
         except OSError:

@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from mf_plugin.errors import InputError
+from mf_plugin.fields import check_fields
 from mf_plugin.generation.config import load_config_file
+from mf_plugin.lvis.validate import MAX_SIDE
 from mf_plugin.seggen.record import KINDS, WHATS, write_base
 from mf_plugin.seggen.sources import SourceConfig
+from mf_plugin.seggen.views import MOST_ZOOM
 
 CAPTIONS = ("composed", "coco", "blip2")
 PRECISIONS = ("no", "fp16", "bf16")
 DTYPES = ("fp32", "fp16", "bf16")
 TRACKERS = (None, "tensorboard")
+_SIZE = f"(height, width) in whole pixels, 1 to {MAX_SIDE}"
+_CHANNELS = "a tuple of whole numbers of 1 or more, or None"
 _FREE = {  # may differ between a checkpoint and the run that goes on from it
     "workers", "log_every", "checkpoint_every", "keep_checkpoints", "validate_every",
     "validation_images", "validation_steps", "validation_guidance", "validation_control",
@@ -40,35 +45,49 @@ class SegGenTrainConfig:
         revision: branch, tag or commit of a hub base.
         start: folder of a trained model of the same kind to go on from; None starts from the base.
         kind: of the colour maps: "instance", "semantic" or "panoptic".
-        palette_min_distance: what any two colours must keep; None is palette.py's default.
+        palette_min_distance: what any two colours must keep, in RGB of 0 to 255; None is
+            palette.py's default.
         size: (height, width) of the pairs in pixels.
         captions: "composed" from the segments, "coco": read from ``captions_file``, or "blip2":
             made once by ``blip2_model`` and kept in the work folder.
+        captions_file: of "coco": a json in the form of COCO's captions.
+        blip2_model: of "blip2": folder or hub id.
         template: around every caption, with ``{caption}``.
         skip_incomplete: leave out images without a segment or caption, instead of an error.
-        zoom, mirror: random parts of the images (pairs.py).
+        zoom: random parts of the images are scaled by 1 to this, up to 16 (views.py).
+        mirror: whether half of the parts are mirrored.
         min_area: pixels of a segment below which it is neither drawn nor named.
         cache_variants: random parts of each image whose latents are computed once; 0 computes
             them anew at each step. For small sets: all latents stand in memory.
-        workers: processes that load images, each.
+        workers: processes that load images, for each that trains; 0 loads them in it.
         steps: of the optimiser.
-        batch_size: of a process and one pass; ``accumulate`` passes make a step.
+        batch_size: pairs of a process in one pass.
+        accumulate: passes that make a step.
         lr, warmup, decay: AdamW's rate climbs over ``warmup`` steps, and falls linearly to zero
-            over the last ``decay`` of all steps (0: never).
-        ema: decay of the averaged weights, which are what is saved.
+            over the last ``decay`` of all steps, a share of them (0: never).
+        weight_decay: AdamW's.
+        max_grad_norm: the L2 norm that a step's gradient is scaled down to.
+        ema: decay per step of the averaged weights, which are what is saved.
         empty_caption: share of pairs whose caption is left out, for classifier-free guidance.
         min_snr: gamma of min-SNR weights (Hang et al. 2023); None: all times weigh the same.
         precision: of the passes: "no" (fp32), "fp16" or "bf16". Trained weights are fp32.
         gradient_checkpointing: less memory, more time.
-        conditioning_channels: of Mask2Img's layers that read the colour map (mask2img.py).
-        validate_every: steps between sheets of samples; 0 makes none. ``validation_*`` are theirs.
-        checkpoint_every: steps between checkpoints, of which the last ``keep_checkpoints`` stay.
+        conditioning_channels: of Mask2Img's layers that read the colour map (mask2img.py); None is
+            diffusers' own.
+        log_every: steps between lines of the log.
+        checkpoint_every: steps between checkpoints.
+        keep_checkpoints: the last so many stay.
+        validate_every: steps between sheets of samples; 0 makes none.
+        validation_images: samples of a sheet.
+        validation_steps, validation_guidance: of its sampler; a guidance of 1 is none.
+        validation_control: factor of what Mask2Img's ControlNet adds to them.
         tracker: "tensorboard" or None; work_dir/log.jsonl is always written.
-        save_dtype: of the weights as saved.
-        seed: of everything random.
+        save_dtype: of the weights as saved: "fp32", "fp16" or "bf16".
+        seed: of everything random, 0 or more.
 
     Raises:
-        InputError: a number is out of its range; the message names the field and its value.
+        InputError: a value is of another type or out of its range; the message names the field and
+            the value.
     """
 
     what: str
@@ -116,6 +135,7 @@ class SegGenTrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, size=_SIZE, conditioning_channels=_CHANNELS)
         _expect(self, "what", self.what in WHATS, f"one of {tuple(WHATS)}")
         _expect(self, "kind", self.kind in KINDS, f"one of {KINDS}")
         _expect(self, "captions", self.captions in CAPTIONS, f"one of {CAPTIONS}")
@@ -129,9 +149,16 @@ class SegGenTrainConfig:
         _expect(self, "blip2_model", model, "a model, since captions are 'blip2'")
         for name in (
             "steps", "batch_size", "accumulate", "log_every", "checkpoint_every",
-            "keep_checkpoints", "validation_images", "validation_steps", "min_area", "zoom",
+            "keep_checkpoints", "validation_images", "validation_steps", "min_area",
         ):  # fmt: skip
             _expect(self, name, getattr(self, name) >= 1, "at least 1")
+        _expect(self, "zoom", 1 <= self.zoom <= MOST_ZOOM, f"1 to {MOST_ZOOM:g}")
+        _expect(self, "size", all(1 <= side <= MAX_SIDE for side in self.size), _SIZE)
+        channels = self.conditioning_channels
+        given = channels is None or min(channels, default=0) >= 1
+        _expect(self, "conditioning_channels", given, _CHANNELS)
+        given = self.validation_guidance >= 1
+        _expect(self, "validation_guidance", given, "at least 1, which is none")
         for name in (
             "cache_variants", "workers", "warmup", "weight_decay", "validate_every", "seed",
         ):  # fmt: skip

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mf_plugin.errors import InputError
+from mf_plugin.jsonfile import parse_json
 from mf_plugin.lvis.io import write_bytes_atomic
 
 
@@ -24,7 +25,7 @@ def check_tracker(tracker: str | None) -> None:
 
 
 class TrainingLog:
-    """The log of a run; what an earlier run wrote after ``start`` is dropped.
+    """The log of a run; what an earlier run wrote after ``start``, or half a line, is dropped.
 
     Args:
         accelerator: whose trackers take the same numbers.
@@ -37,9 +38,9 @@ class TrainingLog:
         self._path = work / "log.jsonl"
         if accelerator.is_main_process:
             goes_on = start > 0 and self._path.is_file()  # the checkpoint may be of another folder
-            rows = self._path.read_text(encoding="utf-8").splitlines() if goes_on else []
-            kept = [row for row in rows if json.loads(row)["step"] <= start]
-            write_bytes_atomic(self._path, "".join(f"{row}\n" for row in kept).encode())
+            rows = self._path.read_bytes().splitlines() if goes_on else []
+            kept = [row for row in rows if _is_until(row, start)]
+            write_bytes_atomic(self._path, b"".join(row + b"\n" for row in kept))
 
     def numbers(self, step: int, **values: float) -> None:
         """Write numbers of a step."""
@@ -56,3 +57,11 @@ class TrainingLog:
         for tracker in self._accelerator.trackers:
             tracker.log_images({"samples": sheet[None]}, step=step, dataformats="NHWC")
         return path
+
+
+def _is_until(row: bytes, step: int) -> bool:
+    try:
+        found = parse_json(row, "log.jsonl")["step"]
+        return type(found) is int and found <= step
+    except (InputError, KeyError, TypeError):
+        return False

@@ -252,7 +252,7 @@ def test_a_base_inside_the_package_is_written_relative_to_it():
         ({"kind": "boxes"}, "kind is 'boxes'"),
         ({"template": "maps"}, "template is 'maps'"),
         ({"format": 2}, "format is 2; expected 1"),
-        ({"size": [16]}, "wrong type"),
+        ({"size": [16]}, r"size is \[16\]; expected height and width"),
         ({"palette": {}}, "palette"),
     ],
 )

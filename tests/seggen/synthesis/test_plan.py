@@ -139,7 +139,7 @@ def test_main_categories_that_cannot_be(make_config, system, changes, message):
         (dict(captions="blip2"), "captions_model is None"),
         (dict(until=UntilConfig(1, 9)), "main_categories is None; expected some, which `until`"),
         (dict(reject="blank"), "reject is 'blank'"),
-        (dict(zoom=0.5), "zoom is 0.5; expected at least 1"),
+        (dict(zoom=0.5), "zoom is 0.5; expected 1 to 16"),
         (dict(main_categories="r"), "main_categories is 'r'; expected a tuple of names, or None"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -102,6 +103,9 @@ def test_label_maps_that_do_not_fit(tmp_path):
     (tmp_path / "labels/b.png").unlink()
     with pytest.raises(InputError, match="holds no PNG"):
         read_source(config)
+    (tmp_path / "classes.txt").write_bytes(b"w\xe4nd")
+    with pytest.raises(InputError, match=r"classes .*classes\.txt is no UTF-8"):
+        read_source(dataclasses.replace(config, classes=tmp_path / "classes.txt"))
 
 
 def test_panoptic_segments(tmp_path):
