@@ -59,7 +59,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512, help="of a region, in pixels")
     parser.add_argument("--num-images", type=int, default=2)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--device", help="of torch: cpu, cuda, cuda:1 (default: cuda where there is one)")
+    parser.add_argument(
+        "--device", help="of torch: cpu, cuda, cuda:1 (default: cuda where there is one)"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     config = make_config(args.model, args.side, args.num_images, args.steps, args.revision)

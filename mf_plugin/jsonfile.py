@@ -35,8 +35,9 @@ def read_json(
             as Python can read, with whatever it takes for a number.
 
     Raises:
-        InputError: the file is missing, not to be read, truncated, no UTF-8 or no json; it holds half a character
-            (a lone surrogate), a number of thousands of digits, or is nested too deep.
+        InputError: the file is missing, not to be read, truncated, no UTF-8 or no json; it holds
+            half a character (a lone surrogate), a number of thousands of digits, or is nested too
+            deep.
     """
     try:
         text = Path(path).read_bytes()

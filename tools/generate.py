@@ -46,7 +46,9 @@ def parse_arguments() -> argparse.Namespace:
         help="canvases of all main categories or source images; no further rounds follow",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="instead of the config's")
-    parser.add_argument("--device", help="of torch: cpu, cuda, cuda:1 (default: cuda where there is one)")
+    parser.add_argument(
+        "--device", help="of torch: cpu, cuda, cuda:1 (default: cuda where there is one)"
+    )
     parser.add_argument(
         "--model", metavar="ID_OR_FOLDER", help="MosaicFusion's, instead of the config's"
     )
@@ -103,9 +105,7 @@ def main() -> None:
     arguments = parse_arguments()
     config = load_generation_config(arguments.config)
     changes = {
-        name: getattr(arguments, name)
-        for name in OPTIONS
-        if getattr(arguments, name) is not None
+        name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None
     }
     known = {field.name for field in dataclasses.fields(config)}
     for name in changes.keys() - known:

@@ -109,8 +109,8 @@ def _oracle_of(preset: str, generate: Step | None, folder: str, root: Path) -> S
 
 @cache
 def _inputs(root: Path, file: str) -> tuple[tuple[str, ...], bool]:
-    """Of a generation config: the vocabulary and the weights, hub ids left out, and whether it starts
-    from real images, as SegGen's do; those are the benchmark's own."""
+    """Of a generation config: the vocabulary and the weights, hub ids left out, and whether it
+    starts from real images, as SegGen's do; those are the benchmark's own."""
     if not (root / file).is_file():
         return (), False
     config = load_generation_config(root / file)

@@ -59,12 +59,12 @@ def test_crop_to_alpha(tool):
     rgba[..., 3] = 0
     rgba[1, 2, 3] = 1
     rgba[3, 3, 3] = 255
-    cropped = tool.crop_to_alpha(rgba)
+    cropped = tool.crop_to_alpha(rgba, "pot")
     assert cropped.shape == (3, 2, 4)
     assert cropped[0, 0].tolist() == [7, 7, 7, 1]
     assert cropped[0, 1].tolist() == [0, 0, 0, 0]
-    with pytest.raises(InputError, match="without a visible pixel"):
-        tool.crop_to_alpha(np.zeros((2, 2, 4), np.uint8))
+    with pytest.raises(InputError, match="noto: icon 'pot' has no visible pixel: expected one"):
+        tool.crop_to_alpha(np.zeros((2, 2, 4), np.uint8), "noto: icon 'pot'")
 
 
 def test_webp_is_exact(tool):

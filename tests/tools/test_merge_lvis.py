@@ -22,7 +22,7 @@ CATEGORY = {
 
 @pytest.fixture
 def sets(tmp_path) -> list:
-    """Arguments that merge one real and one synthetic image into ``tmp_path / "out/merged.json"``."""
+    """Arguments that merge a real and a synthetic image into ``tmp_path / "out/merged.json"``."""
     image = {"id": 7, "coco_url": "train/a.jpg", "height": 16, "width": 16}
     box = {"bbox": [2, 2, 4, 4], "area": 16, "segmentation": [[2, 2, 6, 2, 6, 6, 2, 6]]}
     real = {
