@@ -42,6 +42,7 @@ class Batch:
         sizes: float32[B, 6], for SDXL; else None: (height, width) of the original, (top, left) of
             the part, (height, width) of the part.
         condition: float32[B, 3, H, W] colour maps in 0..1, for Mask2Img; else None.
+        weights: float32[B, 1, h, w] of the error, of mean 1 in each sample; None: all alike.
     """
 
     latents: torch.Tensor
@@ -51,6 +52,7 @@ class Batch:
     pooled: torch.Tensor | None
     sizes: torch.Tensor | None
     condition: torch.Tensor | None
+    weights: torch.Tensor | None = None
 
 
 class Encoded(NamedTuple):
@@ -68,10 +70,12 @@ class Batches(ABC):
     Args:
         base: the diffusers pipeline; its VAE and text encoders are on the device.
         record: of the model that is trained.
+        object_weight: of the error where a colour map shows an object; 1 is the background's.
     """
 
-    def __init__(self, base: Any, record: ModelRecord) -> None:
+    def __init__(self, base: Any, record: ModelRecord, object_weight: float = 1.0) -> None:
         self._base, self._record = base, record
+        self._object_weight = object_weight
         self._backbone = make_backbone(base)
         self._times = int(base.scheduler.config.num_train_timesteps)
 
@@ -104,7 +108,18 @@ class Batches(ABC):
             pooled=None if pooled is None else pooled.to(device),
             sizes=torch.tensor(sizes).float().to(device) if is_sdxl(self._base) else None,
             condition=None if colormaps is None else condition(colormaps.to(device)),
+            weights=self._weights(colormaps, latents.shape[2:], device),
         )
+
+    def _weights(self, colormaps: Any, size: Sequence[int], device: Any) -> torch.Tensor | None:
+        if colormaps is None or self._object_weight == 1:
+            return None
+        torch = require("torch", "diffusion")
+        background = torch.tensor(self._record.palette.background, dtype=torch.uint8)
+        objects = (colormaps != background).any(-1)[:, None].float()
+        share = torch.nn.functional.adaptive_avg_pool2d(objects, tuple(size))
+        weights = 1 + (self._object_weight - 1) * share
+        return (weights / weights.mean((1, 2, 3), keepdim=True)).to(device)
 
     def _latents(self, pairs: Sequence[Pair]) -> torch.Tensor:
         """float32[B, C, h, w], the most probable ones."""
@@ -144,16 +159,22 @@ class CachedBatches(Batches):
     """VAE and text encoders run once, over ``variants`` random parts of every pair.
 
     Args:
-        base, record: as of Batches.
+        base, record, object_weight: as of Batches.
         pairs: the data.
         variants: of each pair; the first is its centre.
         seed: of the training.
     """
 
     def __init__(
-        self, base: Any, record: ModelRecord, pairs: SegGenPairs, variants: int, seed: int
+        self,
+        base: Any,
+        record: ModelRecord,
+        pairs: SegGenPairs,
+        variants: int,
+        seed: int,
+        object_weight: float = 1.0,
     ) -> None:
-        super().__init__(base, record)
+        super().__init__(base, record, object_weight)
         torch = require("torch", "diffusion")
         self._variants = variants
         rows = [(index, variant) for index in range(len(pairs)) for variant in range(variants)]

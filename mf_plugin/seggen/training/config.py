@@ -69,6 +69,9 @@ class SegGenTrainConfig:
         max_grad_norm: the L2 norm that a step's gradient is scaled down to.
         ema: decay per step of the averaged weights, which are what is saved.
         empty_caption: share of pairs whose caption is left out, for classifier-free guidance.
+        time_shift: times lean towards noise, where a map decides what is painted: t of 0 (none) to
+            1 becomes s t / (1 + (s - 1) t) (Esser et al. 2024, arXiv 2403.03206, eq. 23); 1: even.
+        object_weight: of Mask2Img's error where the map shows an object, to that of background.
         min_snr: gamma of min-SNR weights (Hang et al. 2023); None: all times weigh the same.
         precision: of the passes: "no" (fp32), "fp16" or "bf16". Trained weights are fp32.
         gradient_checkpointing: less memory, more time.
@@ -118,6 +121,8 @@ class SegGenTrainConfig:
     max_grad_norm: float = 1.0
     ema: float = 0.9999
     empty_caption: float = 0.1
+    time_shift: float = 1.0
+    object_weight: float = 1.0
     min_snr: float | None = None
     precision: str = "no"
     gradient_checkpointing: bool = False
@@ -166,8 +171,10 @@ class SegGenTrainConfig:
         for name in ("empty_caption", "decay"):
             _expect(self, name, 0 <= getattr(self, name) <= 1, "0 to 1")
         _expect(self, "ema", 0 <= self.ema < 1, "0 to below 1")
-        for name in ("lr", "max_grad_norm"):
+        for name in ("lr", "max_grad_norm", "time_shift", "object_weight"):
             _expect(self, name, getattr(self, name) > 0, "more than 0")
+        reads_maps = self.what == "mask2img" or self.object_weight == 1
+        _expect(self, "object_weight", reads_maps, "1: a Text2Mask is given no map")
         _expect(self, "min_snr", self.min_snr is None or self.min_snr > 0, "more than 0, or None")
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The denoising error that both models are trained on.
 
 Epsilon and velocity prediction (Salimans and Ho 2022), by the base's scheduler; optionally weighted
-by the signal-to-noise ratio (Hang et al. 2023). Shapes: B samples, C x h x w latents, T times.
+by the signal-to-noise ratio (Hang et al. 2023), or by where objects are. Shapes: B samples, C x h x w latents, T times.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ class DenoisingLoss:
         target = batch.noise
         if self._velocity:
             target = self._noise.get_velocity(batch.latents, batch.noise, batch.times)
-        error = (predict(network, unet, noisy, batch) - target).square().mean((1, 2, 3))
+        error = (predict(network, unet, noisy, batch) - target).square()
+        if batch.weights is not None:
+            error = error * batch.weights
+        error = error.mean((1, 2, 3))
         if self._weights is not None:
             error = error * self._weights.to(error.device)[batch.times]
         return error.mean()

@@ -24,7 +24,7 @@ class Sample(NamedTuple):
     variant: of it, in a cache.
     pair: a random part of it; None where a cache holds the variants.
     empty: whether its caption is left out.
-    time: in [0, 1), one of as many strata as a step has samples.
+    time: in [0, 1), one of as many strata as a step has samples, before they are shifted.
     noise: seed of its noise.
     """
 
@@ -45,6 +45,7 @@ class SampleStream:
         empty_caption: share of samples without caption.
         step_size: samples of a step, over all processes and passes.
         variants: of each pair that a cache holds; 0 draws the pixels anew.
+        time_shift: of the times, see SegGenTrainConfig.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class SampleStream:
         empty_caption: float,
         step_size: int,
         variants: int = 0,
+        time_shift: float = 1.0,
     ) -> None:
         self._pairs, self._seed, self._empty = pairs, seed, empty_caption
         self._step_size, self._variants = step_size, variants
+        self._shift = time_shift
         self._epoch = -1
         self._order: IntArray = np.zeros(0, np.int64)
 
@@ -67,7 +70,8 @@ class SampleStream:
             self._epoch, self._order = epoch, rng.permutation(len(self._pairs))
         rng = np.random.default_rng((self._seed, _SAMPLE, number))
         empty = bool(rng.random() < self._empty)
-        time = (number % self._step_size + float(rng.random())) / self._step_size
+        even = (number % self._step_size + float(rng.random())) / self._step_size
+        time = self._shift * even / (1 + (self._shift - 1) * even)
         noise = int(rng.integers(2**62))
         index = int(self._order[place])
         if self._variants:

@@ -253,9 +253,14 @@ def _run(training: _Training, checkpoints: Checkpoints, log: TrainingLog, start:
 def _make_batches(training: _Training) -> Batches:
     config = training.config
     if not config.cache_variants:
-        return FreshBatches(training.base, training.record)
+        return FreshBatches(training.base, training.record, config.object_weight)
     return CachedBatches(
-        training.base, training.record, training.pairs, config.cache_variants, config.seed
+        training.base,
+        training.record,
+        training.pairs,
+        config.cache_variants,
+        config.seed,
+        config.object_weight,
     )
 
 
@@ -269,6 +274,7 @@ def _passes(training: _Training, start: int) -> Iterator[Any]:
         config.empty_caption,
         config.batch_size * config.accumulate * processes,
         config.cache_variants,
+        config.time_shift,
     )
     numbers = step_numbers(
         start,

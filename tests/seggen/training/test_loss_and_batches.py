@@ -112,6 +112,29 @@ def test_the_error_is_that_of_what_the_base_predicts(tiny_sd_folder, pairs, pale
     assert float(weighted) == pytest.approx(float((errors * weights).mean()), rel=1e-4)
 
 
+def test_objects_weigh_more_than_the_background(tiny_sd_folder, pairs, palette):
+    base, record = load_components(tiny_sd_folder), record_of("mask2img", palette)
+    even, weighted = (
+        FreshBatches(base, record, weight)(samples_of(pairs, cached=False)) for weight in (1.0, 3.0)
+    )
+    assert even.weights is None
+    height, width = even.latents.shape[2:]
+    shown = (even.condition * 255).round() != torch.tensor(palette.background)[:, None, None]
+    cells = shown.any(1).view(3, height, 16 // height, width, 24 // width).float().mean((2, 4))
+    expected = 1 + 2 * cells
+    expected /= expected.mean((1, 2), keepdim=True)
+    assert torch.allclose(weighted.weights[:, 0], expected, atol=1e-5)
+    assert 1 < float(expected.max()) and float(expected.min()) < 1
+    controlnet, unet = build_controlnet(base).eval(), base.unet.eval()
+    loss_of = DenoisingLoss(base.scheduler)
+    with torch.no_grad():
+        found = float(loss_of(controlnet, unet, weighted))
+        noisy = DenoisingLoss(base.scheduler)._noise.add_noise(even.latents, even.noise, even.times)
+        errors = (predict(controlnet, unet, noisy, even) - even.noise).square()
+    assert found == pytest.approx(float((errors * expected[:, None]).mean()), rel=1e-4)
+    assert found != pytest.approx(float(errors.mean()), rel=1e-4)
+
+
 def test_a_base_that_predicts_the_sample_is_refused(tiny_sd_folder):
     base = load_components(tiny_sd_folder)
     base.scheduler.register_to_config(prediction_type="sample")

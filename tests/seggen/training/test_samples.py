@@ -48,6 +48,14 @@ def test_times_of_a_step_are_stratified_and_captions_left_out_by_their_share(pai
     assert samples[0].pair is None
 
 
+def test_shifted_times_lean_towards_noise(pairs):
+    even, shifted = (SampleStream(pairs, 1, 0.0, 4, 3, shift) for shift in (1.0, 3.0))
+    for number in range(8):
+        t = even[number].time
+        assert shifted[number].time == pytest.approx(3 * t / (1 + 2 * t))
+        assert shifted[number].noise == even[number].noise
+
+
 def test_processes_share_what_one_would_meet():
     options = dict(batch=2, accumulate=3)
     one = list(step_numbers(0, 4, processes=2, rank=0, **options))
@@ -91,6 +99,8 @@ def test_the_learning_rate_climbs_holds_and_falls(tiny_config):
         (dict(ema=1.0), "ema is 1.0"),
         (dict(lr=0.0), "lr is 0.0; expected more than 0"),
         (dict(min_snr=0.0), "min_snr is 0.0"),
+        (dict(time_shift=0.0), "time_shift is 0.0; expected more than 0"),
+        (dict(what="text2mask", object_weight=2.0), "object_weight is 2.0; expected 1"),
         (dict(tracker="wandb"), "tracker is 'wandb'"),
         (dict(save_dtype="int8"), "save_dtype is 'int8'"),
         (dict(cache_variants=-1), "cache_variants is -1"),
