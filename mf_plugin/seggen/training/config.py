@@ -65,6 +65,8 @@ class SegGenTrainConfig:
         accumulate: passes that make a step.
         lr, warmup, decay: AdamW's rate climbs over ``warmup`` steps, and falls linearly to zero
             over the last ``decay`` of all steps, a share of them (0: never).
+        conditioning_lr: factor of the rate for Mask2Img's layers that read the colour map, which
+            start from nothing while the others are copies of trained ones.
         weight_decay: AdamW's.
         max_grad_norm: the L2 norm that a step's gradient is scaled down to.
         ema: decay per step of the averaged weights, which are what is saved.
@@ -121,6 +123,7 @@ class SegGenTrainConfig:
     max_grad_norm: float = 1.0
     ema: float = 0.9999
     empty_caption: float = 0.1
+    conditioning_lr: float = 1.0
     time_shift: float = 1.0
     object_weight: float = 1.0
     min_snr: float | None = None
@@ -171,10 +174,11 @@ class SegGenTrainConfig:
         for name in ("empty_caption", "decay"):
             _expect(self, name, 0 <= getattr(self, name) <= 1, "0 to 1")
         _expect(self, "ema", 0 <= self.ema < 1, "0 to below 1")
-        for name in ("lr", "max_grad_norm", "time_shift", "object_weight"):
+        for name in ("lr", "conditioning_lr", "max_grad_norm", "time_shift", "object_weight"):
             _expect(self, name, getattr(self, name) > 0, "more than 0")
-        reads_maps = self.what == "mask2img" or self.object_weight == 1
-        _expect(self, "object_weight", reads_maps, "1: a Text2Mask is given no map")
+        for name in ("conditioning_lr", "object_weight"):
+            fits = self.what == "mask2img" or getattr(self, name) == 1
+            _expect(self, name, fits, "1: a Text2Mask is given no map")
         _expect(self, "min_snr", self.min_snr is None or self.min_snr > 0, "more than 0, or None")
 
     def to_json(self) -> dict[str, Any]:

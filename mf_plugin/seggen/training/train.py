@@ -188,13 +188,26 @@ def _prepare(config: SegGenTrainConfig, work: Path, device: str | None) -> _Trai
     average = diffusers.training_utils.EMAModel(network.parameters(), decay=config.ema)
     average.to(accelerator.device)
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        _parameter_groups(config, network), lr=config.lr, weight_decay=config.weight_decay
     )
     network, optimizer = accelerator.prepare(network, optimizer)
     accelerator.register_for_checkpointing(average)
     if config.tracker is not None:
         accelerator.init_trackers("tensorboard")
     return _Training(config, accelerator, source, pairs, base, record, network, average, optimizer)
+
+
+def _parameter_groups(config: SegGenTrainConfig, network: Any) -> list[dict[str, Any]]:
+    """What AdamW is given: all weights, those that read a colour map apart where they are faster."""
+    if config.conditioning_lr == 1:
+        return [{"params": list(network.parameters()), "factor": 1.0}]
+    reading = list(network.controlnet_cond_embedding.parameters())
+    known = {id(parameter) for parameter in reading}
+    copied = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    return [
+        {"params": copied, "factor": 1.0},
+        {"params": reading, "factor": config.conditioning_lr},
+    ]
 
 
 def _set_precision(config: SegGenTrainConfig, base: Any, precision: str) -> None:
@@ -224,7 +237,7 @@ def _run(training: _Training, checkpoints: Checkpoints, log: TrainingLog, start:
     for step in range(start, config.steps):
         rate = config.learning_rate(step)
         for group in training.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         for _ in range(config.accumulate):
             with accelerator.accumulate(training.network):
                 loss = loss_of(training.network, training.frozen_unet, batches(next(passes)))

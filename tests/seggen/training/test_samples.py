@@ -101,6 +101,7 @@ def test_the_learning_rate_climbs_holds_and_falls(tiny_config):
         (dict(min_snr=0.0), "min_snr is 0.0"),
         (dict(time_shift=0.0), "time_shift is 0.0; expected more than 0"),
         (dict(what="text2mask", object_weight=2.0), "object_weight is 2.0; expected 1"),
+        (dict(what="text2mask", conditioning_lr=2.0), "conditioning_lr is 2.0; expected 1"),
         (dict(tracker="wandb"), "tracker is 'wandb'"),
         (dict(save_dtype="int8"), "save_dtype is 'int8'"),
         (dict(cache_variants=-1), "cache_variants is -1"),

@@ -18,6 +18,8 @@ from mf_plugin.seggen.record import WHATS, read_record
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("accelerate")
+from safetensors.torch import load_file  # noqa: E402
+
 from mf_plugin.mosaic.components import load_components  # noqa: E402
 from mf_plugin.seggen.mask2img import Mask2Img  # noqa: E402
 from mf_plugin.seggen.text2mask import Text2Mask  # noqa: E402
@@ -54,6 +56,9 @@ def test_a_killed_and_resumed_training_gives_the_same_weights(
     tiny_config, tmp_path, monkeypatch, what, variants
 ):
     config = tiny_config(what=what, cache_variants=variants, validate_every=2)
+    if what == "mask2img":
+        faster = dict(conditioning_lr=3.0, time_shift=3.0, object_weight=2.0)
+        config = dataclasses.replace(config, **faster)
     undisturbed = train(config, tmp_path / "a", device="cpu")
     with monkeypatch.context() as patch:
         stop_before_checkpoint(patch, 3)
@@ -98,8 +103,6 @@ def test_text2mask_learns_and_leaves_the_averaged_weights(tiny_config, tiny_sd_f
     out = train(config, tmp_path / "work", device="cpu")
     saved = diffusers.UNet2DConditionModel.from_pretrained(out / "unet").conv_out.weight
     state = diffusers.UNet2DConditionModel.from_config(load_components(tiny_sd_folder).unet.config)
-    from safetensors.torch import load_file
-
     last = load_file(tmp_path / "work/checkpoints/step-00000003/model.safetensors")
     assert not torch.equal(last["conv_out.weight"], saved)
     averages = torch.load(
@@ -116,6 +119,20 @@ def test_mask2img_leaves_the_base_as_it_is(tiny_config, tiny_sd_folder, tmp_path
     trained = diffusers.ControlNetModel.from_pretrained(out / "controlnet")
     assert bool((trained.controlnet_mid_block.weight != 0).any())
     Mask2Img.from_pretrained(out)  # compares the base's weights
+
+
+def test_layers_that_read_the_map_may_learn_faster(tiny_config, tiny_sd_folder, tmp_path):
+    moved = {}
+    for factor in (1.0, 10.0):
+        config = tiny_config(what="mask2img", conditioning_lr=factor, lr=1e-4, warmup=0, decay=0.0)
+        train(config, tmp_path / str(factor), device="cpu")
+        last = load_file(tmp_path / str(factor) / "checkpoints/step-00000004/model.safetensors")
+        moved[factor] = [
+            float(last[name].abs().mean())  # both begin at 0
+            for name in ("controlnet_cond_embedding.conv_out.weight", "controlnet_mid_block.weight")
+        ]
+    assert moved[10.0][0] / moved[1.0][0] == pytest.approx(10, rel=0.2)
+    assert moved[10.0][1] / moved[1.0][1] == pytest.approx(1, rel=0.2)
 
 
 def test_a_training_overfits_a_few_pairs(tiny_config, tmp_path):
