@@ -1,7 +1,8 @@
 """The denoising error that both models are trained on.
 
 Epsilon and velocity prediction (Salimans and Ho 2022), by the base's scheduler; optionally weighted
-by the signal-to-noise ratio (Hang et al. 2023), or by where objects are. Shapes: B samples, C x h x w latents, T times.
+by the signal-to-noise ratio (Hang et al. 2023), or by where objects are. Shapes: B samples,
+C x h x w latents, T times.
 """
 
 from __future__ import annotations

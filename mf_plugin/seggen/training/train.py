@@ -198,7 +198,7 @@ def _prepare(config: SegGenTrainConfig, work: Path, device: str | None) -> _Trai
 
 
 def _parameter_groups(config: SegGenTrainConfig, network: Any) -> list[dict[str, Any]]:
-    """What AdamW is given: all weights, those that read a colour map apart where they are faster."""
+    """What AdamW is given; what reads a colour map stands apart where it learns faster."""
     if config.conditioning_lr == 1:
         return [{"params": list(network.parameters()), "factor": 1.0}]
     reading = list(network.controlnet_cond_embedding.parameters())
