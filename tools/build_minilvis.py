@@ -44,8 +44,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--oracle", type=Path, metavar="DIR", help="build the oracle of this synthetic dataset"
     )
-    parser.add_argument("--preset", choices=NUM_IMAGES, default="demo")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--preset",
+        choices=NUM_IMAGES,
+        default="demo",
+        help="the categories and the number of images (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the compositions (default: %(default)s)"
+    )
     parser.add_argument("--num-images", type=int, help="of each split; default: the preset's")
     parser.add_argument(
         "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="default: 160 160"

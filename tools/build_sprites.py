@@ -143,14 +143,21 @@ def render_icons(icons: dict, names: dict[str, Path], node_modules: Path, folder
     )
 
 
-def crop_to_alpha(rgba: np.ndarray) -> np.ndarray:
+def crop_to_alpha(rgba: np.ndarray, name: str) -> np.ndarray:
     """uint8[H, W, 4] -> uint8[h, w, 4], the smallest box with all pixels of alpha > 0.
 
     Colour under alpha 0 is set to 0, so that equal pictures are equal bytes.
+
+    Args:
+        rgba: a rendered icon.
+        name: of the icon, for the error.
+
+    Raises:
+        InputError: no pixel has alpha > 0.
     """
     ys, xs = np.nonzero(rgba[..., 3])
     if not len(ys):
-        raise InputError("an icon without a visible pixel")
+        raise InputError(f"{name} has no visible pixel: expected one of alpha > 0 at least")
     out = rgba[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].copy()
     out[out[..., 3] == 0] = 0
     return out
@@ -188,8 +195,9 @@ def build_style(style: str, rows: list[dict[str, str]], node_modules: Path, out:
                 raise InputError(f"{style}: {count} categories share the icon {icon!r}")
         pngs = {row[style]: folder / f"{row['id']}.png" for row in rows if row[style]}
         render_icons(icons, pngs, node_modules, folder)
-        for png in pngs.values():
-            rgba = crop_to_alpha(np.asarray(Image.open(png).convert("RGBA")))
+        for icon, png in pngs.items():
+            rendered = np.asarray(Image.open(png).convert("RGBA"))
+            rgba = crop_to_alpha(rendered, f"{style}: icon {icon!r}")
             digest = hashlib.sha256(rgba.tobytes() + bytes(str(rgba.shape), "ascii")).hexdigest()
             if digest in seen:
                 raise InputError(f"{style}: {seen[digest]} and {png.stem} share a picture")

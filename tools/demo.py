@@ -196,7 +196,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("work_dirs/demo"))
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("work_dirs/demo"),
+        help="folder for data, images, trainings and report (default: %(default)s)",
+    )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[1], help="of training (default: 1)"
     )
@@ -206,8 +211,18 @@ def main() -> None:
         default="val",
         help="where to measure: choices are made on minival, tables read off val (default)",
     )
-    parser.add_argument("--framework", choices=tuple(SUFFIXES), default="mmdet")
-    parser.add_argument("--detector", choices=tuple(DETECTORS), default="mask-rcnn")
+    parser.add_argument(
+        "--framework",
+        choices=tuple(SUFFIXES),
+        default="mmdet",
+        help="that trains (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--detector",
+        choices=tuple(DETECTORS),
+        default="mask-rcnn",
+        help="that is trained (default: %(default)s)",
+    )
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs made")
     args = parser.parse_args()
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """LVIS AP of runs by frequency group, and what each run gains over the first.
 
     python tools/eval_rare.py --gt val.json --run real=a1.json --run synthetic=b1.json \\

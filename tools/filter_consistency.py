@@ -1,6 +1,6 @@
 """Drop or mark the instances of a synthetic dataset that a detector does not see in its images.
 
-    python tools/filter_consistency.py --dataset work_dirs/imgsyn --out work_dirs/imgsyn_agreed \
+    python tools/filter_consistency.py --dataset work_dirs/imgsyn --out work_dirs/imgsyn_agreed \\
         --results work_dirs/real_on_imgsyn/results.segm.json
 
 The results are a detector's on the dataset's images (docs/seggen.md says how they are made). It has
@@ -28,7 +28,13 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR")
     parser.add_argument("--results", required=True, type=Path, metavar="RESULTS.json")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder")
-    parser.add_argument("--min-iou", type=float, default=defaults.min_iou, metavar="X")
+    parser.add_argument(
+        "--min-iou",
+        type=float,
+        default=defaults.min_iou,
+        metavar="X",
+        help="of the masks, from which a detection agrees (default: %(default)s)",
+    )
     parser.add_argument(
         "--min-score", type=float, default=defaults.min_score, help="from which detections count"
     )

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """How many of a text-to-image model's single objects a judge names as they were asked for.
 
     python tools/judge_tiny_sd.py --model mf_plugin/assets/tiny_sd --preset demo \\

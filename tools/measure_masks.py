@@ -42,13 +42,14 @@ def main() -> None:
 
     import cv2
 
+    from mf_plugin.configfile import load_config_file
     from mf_plugin.evaluation.mask_quality import (
         compare_masks,
         draw_comparison,
         mask_settings,
         summarise,
     )
-    from mf_plugin.generation.config import GenerationConfig, load_config_file
+    from mf_plugin.generation.config import GenerationConfig
     from mf_plugin.lvis.io import write_json_atomic
     from mf_plugin.lvis.sprites import (
         MINIVAL_STYLES,

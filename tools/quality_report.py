@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """The quality report of a finished dataset, made again, with a judge's class-confidence if wanted.
 
     python tools/quality_report.py --dataset work_dirs/demo/synthetic \\

@@ -1,6 +1,6 @@
 """Simulate a run on many workers, some of which are lost: makespan, lost work, load of the driver.
 
-    python tools/simulate_schedule.py --groups 31250 --workers 1000 --group-seconds 24 \
+    python tools/simulate_schedule.py --groups 31250 --workers 1000 --group-seconds 24 \\
         --load-seconds 60 --write-seconds 0.05 --mean-life 86400
 
 No model is loaded and no Ray is started; the schedule is generation's own. Prints one JSON object.

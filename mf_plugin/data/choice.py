@@ -52,20 +52,27 @@ def choose_synthetic(options: SyntheticOptions) -> SyntheticChoice:
     given = options.synthetic or ()
     folders = (given,) if isinstance(given, str) else tuple(given)
     policy, ratio = options.policy, options.synthetic_ratio
-    if options.no_synthetic and (folders or policy or ratio is not None or options.synthetic_only):
-        raise InputError(
-            "--no-synthetic excludes --synthetic, --synthetic-only, --policy and --synthetic-ratio"
-        )
+    ratios = () if ratio is None else as_numbers(ratio)
+    how = [f"--policy {policy}"] if policy else []
+    how += [f"--synthetic-ratio {' '.join(map(str, ratios))}"] if ratios else []
+    if options.no_synthetic:
+        what = [f"--synthetic {folder}" for folder in folders]
+        what += ["--synthetic-only"] if options.synthetic_only else []
+        _expect_none("--no-synthetic", what + how)
     if options.synthetic_only:
-        if policy not in (None, "synthetic") or ratio is not None:
-            raise InputError("--synthetic-only excludes --policy and --synthetic-ratio")
+        other = [option for option in how if option != "--policy synthetic"]
+        _expect_none("--synthetic-only", other)
         policy = "synthetic"
     if ratio is None:
         return SyntheticChoice(folders, policy, None)
-    ratios = as_numbers(ratio)
     if folders and len(ratios) not in (1, len(folders)):
         raise InputError(
             f"--synthetic-ratio has {len(ratios)} numbers for {len(folders)} --synthetic: "
             "expected one for all, or one for each"
         )
     return SyntheticChoice(folders, policy, ratios[0] if len(ratios) == 1 else ratios)
+
+
+def _expect_none(option: str, given: Sequence[str]) -> None:
+    if given:
+        raise InputError(f"{option} excludes {', '.join(given)}: expected one or the other")

@@ -26,26 +26,6 @@ from mf_plugin.errors import InputError
 POLICIES = ("joint", "real", "ratio", "replace", "synthetic")
 
 
-def category_frequencies(
-    categories_per_image: ImageCategories | Sequence[Sequence[int]],
-    among: Mask | None = None,
-) -> dict[int, float]:
-    """f(c): the fraction of the images that contain category c.
-
-    Args:
-        categories_per_image: a table, or N lists of category ids, whose repeats count once.
-        among: bool[N], the images that count; all where absent.
-
-    Returns:
-        category id -> f(c) in (0, 1], for every category that occurs, by ascending id.
-    """
-    table = as_image_categories(categories_per_image)
-    among = _as_flags("among", among, len(table), default=True)
-    ids, counts = table.image_counts(among)
-    fractions = counts / max(1, among.sum())
-    return dict(zip(ids.tolist(), fractions.tolist(), strict=True))
-
-
 def repeat_factors(
     categories_per_image: ImageCategories | Sequence[Sequence[int]],
     threshold: float,
@@ -85,7 +65,7 @@ def repeat_factors(
         InputError: an argument is out of range, or the policy lacks what it needs.
     """
     table = as_image_categories(categories_per_image)
-    synthetic = _as_flags("synthetic", synthetic, len(table), default=False)
+    synthetic = _as_flags(synthetic, len(table))
     _check_arguments(threshold, policy, synthetic, ratio)
 
     # 1. For each category c, compute the fraction f(c) of images that contain it.
@@ -260,14 +240,15 @@ def _shares(
     return ratios, [synthetic & (numbers == k) for k in present]
 
 
-def _as_flags(name: str, flags: Mask | Sequence[bool] | None, n: int, *, default: bool) -> Mask:
-    """bool[N]; checked, since an array of indices in its place would pass silently."""
-    if flags is None:
-        return np.full(n, default)
-    flags = np.asarray(flags)
+def _as_flags(synthetic: Mask | Sequence[bool] | None, n: int) -> Mask:
+    """bool[N], all False where absent; checked, since an array of indices in its place would pass
+    silently."""
+    if synthetic is None:
+        return np.zeros(n, dtype=bool)
+    flags = np.asarray(synthetic)
     if flags.shape != (n,) or (flags.dtype != bool and n > 0):
         raise InputError(
-            f"expected {name} as bool[{n}], one flag an image, got {flags.dtype}"
+            f"expected synthetic as bool[{n}], one flag an image, got {flags.dtype}"
             f"[{', '.join(map(str, flags.shape))}]"
         )
     return flags.astype(bool)

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-NODE = "MOSAICFUSION"
-
 
 def add_mosaicfusion_config(cfg: Any) -> None:
     """Add our keys, with their defaults, to detectron2's ``cfg``; keys that it has stay."""

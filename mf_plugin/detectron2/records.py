@@ -50,7 +50,10 @@ def lvis_records(
     images = sorted(data["images"], key=lambda image: image["id"])
     unknown = objects.keys() - {image["id"] for image in images}
     if unknown:
-        raise InputError(f"{len(unknown)} image ids of annotations are no image: {min(unknown)}")
+        raise InputError(
+            f"{len(unknown)} image ids of annotations are no image's, the first {min(unknown)}: "
+            f"expected the id of one of the {len(images)} images"
+        )
     root = str(image_root).rstrip("/")
     records = []
     for image in images:

@@ -45,7 +45,10 @@ class RepeatFactorSampler(Sampler):
         replacement: Replacement | None = None,
     ) -> None:
         if len(factors) == 0:
-            raise InputError("the training set is empty: every image was filtered out")
+            raise InputError(
+                "the training set has 0 images: expected one or more in DATASETS.TRAIN, or in a "
+                "LazyConfig's dataloader.train.dataset, that no filter takes out"
+            )
         if seed < 0:
             raise InputError(f"seed {seed} of the sampler: expected 0 or more")
         self.factors = np.asarray(factors, dtype=np.float64)

@@ -33,9 +33,9 @@ def with_synthetic(
 ) -> CfgNode | DictConfig:
     """A copy of ``cfg`` that trains on its own training set and synthetic ones together.
 
-    The datasets are registered by the way. Synthetic datasets that are in the config already give
-    way. A trainer of your own has to build its loader with `loaders.build_train_loader` for any
-    policy but ``joint``; a LazyConfig is changed so that every trainer does.
+    The datasets are registered as a side effect. Synthetic datasets that are in the config already
+    give way. A trainer of your own has to build its loader with `loaders.build_train_loader` for
+    any policy but ``joint``; a LazyConfig is changed so that every trainer does.
 
     Args:
         cfg: a config of Detectron2 with a training set.

@@ -85,22 +85,6 @@ def group_metrics(groups: Sequence[str | None], aps: Sequence[FloatArray]) -> di
     return metrics
 
 
-def bootstrap_ap(matches: CategoryMatches, weights: AnyInts) -> FloatArray:
-    """AP of one category under image weights.
-
-    Args:
-        matches: the category's matches.
-        weights: integers [B, N] below 256, how often each draw holds each image.
-
-    Returns:
-        float64[B, T] as fractions; nan where a draw holds no object of the category.
-
-    Raises:
-        MissingExtra: numba is not installed.
-    """
-    return _average_precision(arrange(matches), np.ascontiguousarray(weights, np.uint8))
-
-
 def arrange(matches: CategoryMatches) -> Arranged:
     """Leave out what no draw needs."""
     true = matches.matched & ~matches.ignored

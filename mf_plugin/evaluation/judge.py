@@ -59,7 +59,18 @@ class Judge:
         self._network = network.eval()
 
     def classify(self, images: Pixels, batch_size: int = 64) -> Float32Array:
-        """uint8[B, H, W, 3] -> probabilities float32[B, K], in the order of ``categories``."""
+        """What is in the images.
+
+        Args:
+            images: uint8[B, H, W, 3], RGB.
+            batch_size: of a call of the network.
+
+        Returns:
+            Probabilities float32[B, K], in the order of ``categories``.
+
+        Raises:
+            InputError: the images are of another shape or dtype.
+        """
         torch = require("torch", "diffusion")
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
             raise InputError(

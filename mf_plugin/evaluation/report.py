@@ -107,7 +107,7 @@ def render_html(report: Mapping[str, Any]) -> str:
     types = [(t, word) for t, word in TABLE_TYPES if t in report["runs"][base]]
     scored = [(t, word) for t, word in types if report["runs"][base][t]["AP"] is not None]
     rare_type = (scored or types)[0]
-    rare = _rare_rows(report, names, base, rare_type[0])
+    rare = _rare_rows(report, names, rare_type[0])
     real, synthetic = _instances(report)
     return environment.get_template("report.html.jinja2").render(
         title=_title(report),
@@ -260,9 +260,7 @@ def _more_rows(
     return rows
 
 
-def _rare_rows(
-    report: Mapping[str, Any], names: list[str], base: str, iou_type: str
-) -> list[dict[str, Any]]:
+def _rare_rows(report: Mapping[str, Any], names: list[str], iou_type: str) -> list[dict[str, Any]]:
     """Rare categories with ground truth: AP of every run, largest gain of the last run first;
     beside it the training instances: real ones, and synthetic ones of each run that has some."""
     per_category = report.get("per_category", {})

@@ -14,11 +14,6 @@ class Choices:
     def __init__(self, data: bytes) -> None:
         self._data, self._place = data, 0
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether all bytes are read."""
-        return self._place >= len(self._data)
-
     def below(self, count: int) -> int:
         """A number from 0 to ``count`` - 1; a byte or two are read."""
         size = 1 if count <= 256 else 3

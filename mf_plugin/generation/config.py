@@ -2,19 +2,18 @@
 
 A config file is code: a Python file that defines ``config = GenerationConfig(...)``; a child
 imports its parent's and states the difference with ``dataclasses.replace``. Defaults are the
-paper's (MosaicFusion, arXiv 2309.13042, Sec. 4.1.3), but for the size, which depends on the model.
+paper's (MosaicFusion, arXiv 2309.13042, Sec. 4.1.3, as in configs/generation/paper_lvis_rare.py),
+but for ``attention.tokens``, ``mask.method``, ``mask.scales`` and ``reject``. The size depends on
+the model and has no default.
 """
 
 from __future__ import annotations
 
-import runpy
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from mf_plugin.configfile import load_config_file as load_config_file
 from mf_plugin.errors import InputError
 from mf_plugin.fields import check_fields
 from mf_plugin.generation.filters import FilterConfig
@@ -47,7 +46,6 @@ _EXPECTED = {  # where the annotation says less
     "overlap": f"(dy, dx) {_PAIR}",
     "regions": "a tuple such as (4,)",
 }
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ class GenerationConfig(GeneratorConfig):
         main_categories: frequency groups ("r", "c", "f") or category names; each gets
             ``images_per_category`` canvases.
         other_categories: groups or names from which the other regions draw, uniformly.
+        images_per_category: canvases of each main category; without effect beside ``num_images``.
         num_images: total number of canvases instead of ``images_per_category`` for each main
             category; they go to the main categories in turn.
         until: the canvases above are the first round; further rounds follow until each main
@@ -77,6 +76,9 @@ class GenerationConfig(GeneratorConfig):
         multiple: every region edge is a multiple of it, in pixels; itself a multiple of the VAE's
             factor.
         scheduler: name of a diffusers scheduler; None is the checkpoint's own.
+        steps: of the sampler.
+        guidance: g of e = e_uncond + g (e_text - e_uncond); 1 needs no unconditional half.
+        negative_prompt: of the unconditional half; "" is none.
         template: prompt with {name}, {definition}, {background} and {style}.
         synonyms: whether the word for {name} is drawn uniformly from the category's name and its
             synonyms; else it is the name (published).
@@ -94,6 +96,8 @@ class GenerationConfig(GeneratorConfig):
         offload: whether weights wait on the CPU until a part of the model runs.
         compile: whether torch compiles the U-Net.
         threads: threads of torch; part of the run because sums depend on it.
+        jpeg_quality: of the written images, 1 to 100.
+        seed: of layouts, prompts and noise, 0 or more.
 
     Raises:
         InputError: a number is out of its range; the message names the field and its value.
@@ -179,39 +183,6 @@ def load_generation_config(path: str | Path) -> GeneratorConfig:
     return load_config_file(path, kind, _WANTED)  # type: ignore[type-abstract]
 
 
-def load_config_file(path: str | Path, kind: type[T], wanted: str | None = None) -> T:
-    """Run a Python file and return its ``config``.
-
-    Files beside it, or one folder above, can be imported by their name.
-
-    Args:
-        path: the file.
-        kind: what its ``config`` has to be.
-        wanted: how the error names it; default the name of ``kind``.
-
-    Raises:
-        InputError: no such file, it does not run, or it defines no ``config`` of that kind.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"config {path}: no such file")
-    folder = path.resolve().parent
-    try:
-        with _importing_from(folder, folder.parent):
-            names = runpy.run_path(str(path))
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InputError(f"config {path} does not run: {type(error).__name__}: {error}") from error
-    config = names.get("config")
-    if not isinstance(config, kind):
-        raise InputError(
-            f"config {path}: expected `config = {wanted or f'{kind.__name__}(...)'}`, "
-            f"found {type(config).__name__}"
-        )
-    return config
-
-
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """Fields in which two JSON records differ, each as ``"filters.min_area: 0.05 -> 0.1"``."""
     found: list[str] = []
@@ -227,20 +198,3 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 def _expect(config: GenerationConfig, name: str, holds: bool, expected: str) -> None:
     if not holds:
         raise InputError(f"{name} is {getattr(config, name)!r}; expected {expected}")
-
-
-@contextmanager
-def _importing_from(*folders: Path) -> Iterator[None]:
-    """Let a config import its neighbours, the first folder's before the next one's, and leave no
-    trace of them in ``sys.modules``."""
-    before = set(sys.modules)
-    sys.path[:0] = map(str, folders)
-    try:
-        yield
-    finally:
-        for folder in folders:
-            sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:
-            origin = getattr(sys.modules[name], "__file__", None)
-            if origin and Path(origin).parent in folders:
-                del sys.modules[name]

@@ -39,13 +39,12 @@ _TOLERANCE = 1 / 1024  # of the longer side, for simplified outlines
 _MIN_TOLERANCE = 0.75  # pixels: more than the 0.71 by which steps leave a diagonal
 _DATA_BLOCK = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
-_CONFIG_FACTS = (  # keys of the config, of several versions of it
+_CONFIG_FACTS = (  # keys of the configs, of all generators
     "model",
     "scheduler",
     "steps",
     "guidance",
     "regions",
-    "num_regions",
     "canvas",
     "region_size",
     "overlap",

@@ -80,7 +80,16 @@ class LocalMaker:
 
 @contextmanager
 def torch_threads(threads: int, device: str) -> Iterator[None]:
-    """Run with the plan's thread count and give the process its own back."""
+    """Run with the plan's thread count and give the process its own back.
+
+    Args:
+        threads: of torch.
+        device: that the run is for; on a GPU cuDNN is made deterministic, and stays so.
+
+    Raises:
+        InputError: the device cannot be used.
+        MissingExtra: the extra "diffusion" is not installed.
+    """
     torch = require("torch", "diffusion")
     try:
         kind = torch.device(device).type

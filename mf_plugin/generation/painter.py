@@ -40,7 +40,12 @@ class MosaicPainter:
 
 
 def load_pipeline(plan: Plan, device: str) -> MosaicPipeline:
-    """Load the model and see that it fits the plan."""
+    """Load the model and see that it fits the plan.
+
+    Raises:
+        InputError: it cannot be loaded, or does not fit.
+        MissingExtra: the extra "diffusion" is not installed.
+    """
     config = plan.config
     pipeline = MosaicPipeline.from_pretrained(
         config.model,
@@ -55,6 +60,12 @@ def load_pipeline(plan: Plan, device: str) -> MosaicPipeline:
         raise InputError(
             f"multiple is {config.multiple}; expected a multiple of {pipeline.vae_factor}, "
             f"the VAE factor of {config.model}: regions must be divisible by it"
+        )
+    scales = pipeline.attention_scales(config.attention)
+    if scales and not set(config.mask.scales) <= set(scales):
+        raise InputError(
+            f"mask.scales is {config.mask.scales}; expected some of {', '.join(map(str, scales))}, "
+            f"where {' and '.join(config.attention.blocks)} blocks of {config.model} have attention"
         )
     background, style = (max(w, key=len, default="") for w in (config.backgrounds, config.styles))
     for category in dict.fromkeys(plan.main + plan.others):

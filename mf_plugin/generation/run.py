@@ -80,7 +80,11 @@ def generate_to(
     mask_workers: int = 1,
     ray: RayConfig | None = None,
 ) -> None:
-    """``generate`` to a folder or a URL."""
+    """``generate`` to a folder or a URL.
+
+    Raises:
+        InputError, RunFailed, MissingExtra: as ``generate``.
+    """
     if mask_workers < 0:
         raise InputError(f"mask_workers is {mask_workers}; expected 0 or more")
     plan = config.make_plan()
@@ -120,6 +124,9 @@ def preview(
     """The plan's first canvases as a dataset of their own, beside ``out`` and named ``-preview``.
 
     A preview that is there already is replaced, whatever its config was.
+
+    Raises:
+        InputError, MissingExtra: as ``generate``.
     """
     storage = open_storage(out).beside("-preview")
     check_destination(storage)

@@ -49,11 +49,6 @@ class Schedule:
         """Whether nothing runs and nothing is to be handed out."""
         return not self._running and (not self._waiting or self.given_up is not None)
 
-    @property
-    def num_waiting(self) -> int:
-        """Groups that nobody makes yet."""
-        return len(self._waiting)
-
     def take(self, worker: int) -> int | None:
         """The next group for a worker that has none; None if there is none to hand out."""
         if self.given_up is not None or not self._waiting:

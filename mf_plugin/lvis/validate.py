@@ -78,7 +78,7 @@ def check_categories(categories: Sequence[Any]) -> set[int]:
             another field of LVIS's is of a wrong type.
     """
     if not categories:
-        raise InputError("the list of categories is empty")
+        raise InputError("the list of categories is []: expected one category or more")
     ids: set[int] = set()
     names: set[str] = set()
     for category in categories:

@@ -97,6 +97,7 @@ class KeepsCategories(BaseDetDataset):
     """Mixed into a BaseDetDataset: keeps the table of its labels when its records are pickled."""
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
+        _check_not_empty(self)
         table, ids = _table_of_records(self.data_list), ids_of_records(self.data_list)
         data_bytes, data_address = super()._serialize_data()
         self._categories, self._ids = (data_address, table), (data_address, ids)
@@ -108,6 +109,9 @@ def build_keeping(config: Mapping[str, Any]) -> Any:
 
     Its records are loaded unpickled first, which costs no second copy: mmdet has them in memory
     at that moment anyway.
+
+    Raises:
+        InputError: it has no images.
     """
     kind = config.get("type")
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
@@ -124,6 +128,7 @@ def build_keeping(config: Mapping[str, Any]) -> Any:
     dataset.full_init()
     if pickled:
         dataset.serialize_data = True
+        _check_not_empty(dataset)
         table, ids = _table_of_records(dataset.data_list), ids_of_records(dataset.data_list)
         dataset.data_bytes, dataset.data_address = dataset._serialize_data()
         dataset._categories = (dataset.data_address, table)
@@ -147,6 +152,15 @@ def kept_ids(dataset: Any) -> list[tuple[Any, Any]] | None:
     """`ids_of_records` of a dataset as kept, while they are those of the records it has."""
     address, ids = getattr(dataset, "_ids", (None, None))
     return ids if ids is not None and address is dataset.data_address else None
+
+
+def _check_not_empty(dataset: BaseDetDataset) -> None:
+    """Raises InputError for a dataset without images, of which mmengine can pickle no records."""
+    if not dataset.data_list:
+        raise InputError(
+            f"{dataset.ann_file} has no images: expected one or more that its filter_cfg does not "
+            "filter out"
+        )
 
 
 def _passes_labels_on(dataset: Any) -> bool:

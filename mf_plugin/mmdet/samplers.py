@@ -9,6 +9,7 @@ import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence, Sized
+from typing import Any
 
 import numpy as np
 from mmdet.registry import DATA_SAMPLERS
@@ -58,7 +59,10 @@ class RepeatFactorSampler(Sampler):
         if epoch not in ("endless", "real"):
             raise InputError(f"epoch {epoch!r}: expected 'endless' or 'real'")
         if len(dataset) == 0:
-            raise InputError("the training set is empty: every image was filtered out")
+            raise InputError(
+                f"the training set {', '.join(_names(dataset))} has no images: expected one or "
+                "more that its filter_cfg does not filter out"
+            )
         self.dataset = dataset  # mmdet's AspectRatioBatchSampler asks for it
         self.rank, self.world_size = get_dist_info()
         self.seed = sync_random_seed() if seed is None else seed
@@ -106,3 +110,12 @@ class RepeatFactorSampler(Sampler):
 
     def _draws(self, start: int) -> Iterator[int]:
         return self.draws.endless(self.seed, self.rank, self.world_size, start)
+
+
+def _names(dataset: Any) -> list[str]:
+    """The annotation files of the datasets inside the wrappers; the class of one without."""
+    if hasattr(dataset, "datasets"):
+        return [name for part in dataset.datasets for name in _names(part)]
+    if hasattr(dataset, "dataset"):
+        return _names(dataset.dataset)
+    return [getattr(dataset, "ann_file", "") or type(dataset).__name__]

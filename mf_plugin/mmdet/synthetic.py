@@ -72,7 +72,11 @@ def with_synthetic(
 
 
 def without_synthetic(cfg: Config) -> Config:
-    """A copy of ``cfg`` less the synthetic datasets; its sampler stays, at policy ``joint``."""
+    """A copy of ``cfg`` less the synthetic datasets; its sampler stays, at policy ``joint``.
+
+    Raises:
+        InputError: nothing is left, or it is no training config.
+    """
     cfg = copy.deepcopy(cfg)
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)

@@ -2,9 +2,12 @@
 
 mmcv's Python code allocates the outputs and the gradients, the op fills them; so the functions
 here return nothing, but for `ms_deform_attn_forward`. Each gradient is autograd's, of the forward
-computation done again.
+computation done again. ``ones`` and ``columns`` are buffers of the compiled ops, and empty here.
 
-Shapes: B, C, H, W features; D deformable groups; kh, kw kernel; h, w output; N boxes, K classes.
+Shapes: B images, C channels, H x W features; E channels, h x w places of an output; G groups, D
+deformable groups, kh x kw kernel; N boxes, K classes; S places of all L levels together, Q queries,
+A heads, P points of a query and level. Numbers are floating-point where nothing else is said; a
+gradient has the shape of what it belongs to.
 """
 
 from __future__ import annotations
@@ -28,7 +31,18 @@ def modulated_deform_conv_forward(
     columns: Tensor,
     **shape: Any,
 ) -> None:
-    """DCNv2. offset [B, 2 D kh kw, h, w] in (y, x) pairs, mask [B, D kh kw, h, w]."""
+    """DCNv2 (arXiv 1811.11168).
+
+    Args:
+        input: [B, C, H, W].
+        weight: [E, C / G, kh, kw].
+        bias: [E]; empty where ``with_bias`` is False.
+        offset: [B, 2 D kh kw, h, w], in (y, x) pairs.
+        mask: [B, D kh kw, h, w].
+        output: [B, E, h, w], filled.
+        shape: stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w and with_bias are read; the
+            rest follows from the tensors.
+    """
     output.copy_(_modulated(shape)(input, weight, bias, offset, mask))
 
 
@@ -48,7 +62,13 @@ def modulated_deform_conv_backward(
     grad_output: Tensor,
     **shape: Any,
 ) -> None:
-    """Add the gradients of DCNv2 to the five that are given."""
+    """Add the gradients of DCNv2 to the five that are given.
+
+    Args:
+        input, weight, bias, offset, mask, shape: as in `modulated_deform_conv_forward`.
+        grad_input, grad_weight, grad_bias, grad_offset, grad_mask: added to.
+        grad_output: [B, E, h, w].
+    """
     inputs = (input, weight, bias, offset, mask)
     grads = (grad_input, grad_weight, grad_bias, grad_offset, grad_mask)
     _add_gradients(_modulated(shape), inputs, grad_output, grads)
@@ -63,7 +83,12 @@ def deform_conv_forward(
     ones: Tensor,
     **shape: Any,
 ) -> None:
-    """DCNv1: as DCNv2, without mask and bias."""
+    """DCNv1 (arXiv 1703.06211): as DCNv2, without mask and bias.
+
+    Args:
+        input, weight, offset, output: as in `modulated_deform_conv_forward`.
+        shape: dH, dW (strides), padH, padW, dilationH and dilationW are read.
+    """
     output.copy_(_deform(shape)(input, weight, offset))
 
 
@@ -77,7 +102,13 @@ def deform_conv_backward_input(
     columns: Tensor,
     **shape: Any,
 ) -> None:
-    """Add the gradients of DCNv1 with respect to features and offsets."""
+    """Add the gradients of DCNv1 with respect to features and offsets.
+
+    Args:
+        input, offset, weight, shape: as in `deform_conv_forward`.
+        grad_output: [B, E, h, w].
+        grad_input, grad_offset: added to.
+    """
     call = _deform(shape)
     grads = (grad_input, grad_offset)
     _add_gradients(lambda x, o: call(x, weight, o), (input, offset), grad_output, grads)
@@ -94,7 +125,13 @@ def deform_conv_backward_parameters(
     scale: float = 1.0,
     **shape: Any,
 ) -> None:
-    """Add ``scale`` times the gradient of DCNv1 with respect to its weight."""
+    """Add ``scale`` times the gradient of DCNv1 with respect to its weight.
+
+    Args:
+        input, offset, shape: as in `deform_conv_forward`.
+        grad_output: [B, E, h, w].
+        grad_weight: [E, C / G, kh, kw], added to.
+    """
     call = _deform(shape)
     weight = torch.zeros_like(grad_weight)  # the op is linear in it: any value will do
     _add_gradients(lambda w: call(input, w, offset), (weight,), scale * grad_output, (grad_weight,))
@@ -103,7 +140,15 @@ def deform_conv_backward_parameters(
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, *, gamma: float, alpha: float
 ) -> None:
-    """Focal loss (arXiv 1708.02002, eq. 5) of each logit: input [N, K], target [N], K for none."""
+    """Focal loss (arXiv 1708.02002, eq. 5) of each logit.
+
+    Args:
+        input: logits [N, K].
+        target: int64[N], the class of each box, K for none.
+        weight: of each class, [K]; empty for none.
+        output: [N, K], filled.
+        gamma, alpha: of the loss.
+    """
     output.copy_(_focal_loss(input, target, weight, gamma, alpha))
 
 
@@ -116,7 +161,12 @@ def sigmoid_focal_loss_backward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Add the derivative of each logit's loss to ``grad_input`` [N, K]."""
+    """Add the derivative of each logit's loss to ``grad_input``.
+
+    Args:
+        input, target, weight, gamma, alpha: as in `sigmoid_focal_loss_forward`.
+        grad_input: [N, K], added to.
+    """
 
     def loss(logits: Tensor) -> Tensor:
         return _focal_loss(logits, target, weight, gamma, alpha)
@@ -133,7 +183,18 @@ def ms_deform_attn_forward(
     *,
     im2col_step: int,
 ) -> Tensor:
-    """Multi-scale deformable attention, by mmcv's own form in torch."""
+    """Multi-scale deformable attention (arXiv 2010.04159), by mmcv's own form in torch.
+
+    Args:
+        value: [B, S, A, C / A].
+        shapes: int64[L, 2], (height, width) of each level.
+        level_start: int64[L], of the compiled op alone, as is ``im2col_step``.
+        locations: [B, Q, A, L, P, 2], (x, y) from 0 to 1.
+        weights: [B, Q, A, L, P].
+
+    Returns:
+        [B, Q, C].
+    """
     return _attention(shapes)(value, locations, weights)
 
 
@@ -150,7 +211,13 @@ def ms_deform_attn_backward(
     *,
     im2col_step: int,
 ) -> None:
-    """Add the gradients of the attention to the three that are given."""
+    """Add the gradients of the attention to the three that are given.
+
+    Args:
+        value, shapes, level_start, locations, weights: as in `ms_deform_attn_forward`.
+        grad_output: [B, Q, C].
+        grad_value, grad_locations, grad_weights: added to.
+    """
     inputs = (value, locations, weights)
     _add_gradients(
         _attention(shapes), inputs, grad_output, (grad_value, grad_locations, grad_weights)

@@ -199,6 +199,37 @@ def map_scale(latent_size: tuple[int, int], places: int) -> int:
         scale *= 2
 
 
+def cross_attention_scales(unet: Any, blocks: Sequence[str]) -> tuple[int, ...]:
+    """The scales, finest first, at which ``blocks`` of a U-Net have cross-attention; none where its
+    class does not say at which level a block stands.
+
+    Args:
+        unet: of a diffusers pipeline.
+        blocks: as in AttentionConfig.
+    """
+    if not isinstance(unet, require("diffusers", "diffusion").UNet2DConditionModel):
+        return ()
+    prefixes = tuple(f"{block}_block" for block in blocks)
+    return tuple(sorted(set(_scales_by_name(unet, prefixes, "attn2").values())))
+
+
+def _scales_by_name(unet: Any, prefixes: tuple[str, ...], kind: str) -> dict[str, int]:
+    """The scale of each attention of a kind, "attn1" (self) or "attn2" (cross), by its processor's
+    name, which starts with one of ``prefixes``."""
+    coarsest = len(unet.config.block_out_channels) - 1
+    scales = {}
+    for name in unet.attn_processors:
+        if name.startswith(prefixes) and name.endswith(f"{kind}.processor"):
+            block, number = name.split(".")[:2]
+            level = coarsest
+            if block == "down_blocks":
+                level = int(number)
+            elif block == "up_blocks":
+                level -= int(number)
+            scales[name] = 2**level
+    return scales
+
+
 class SubjectAttention:
     """Context manager: puts reading processors on a U-Net's attention and takes them off again.
 
@@ -227,7 +258,7 @@ class SubjectAttention:
         if not read:
             raise InputError(f"the U-Net has no cross-attention in {self._prefixes}; expected some")
         if self._config.refined:
-            scales = self._self_attention_scales()
+            scales = _scales_by_name(self._unet, self._prefixes, "attn1")
             read |= {
                 name: AffinityProcessor(self._originals[name], self, scale)
                 for name, scale in scales.items()
@@ -265,24 +296,9 @@ class SubjectAttention:
             refined = RefinedSums(subject, words.to(device), scale, map_size(latent_size, scale))
         return AttentionSums(weights.to(device), latent_size, refined, self._config.propagation)
 
-    def _self_attention_scales(self) -> dict[str, int]:
-        """The scale of each self-attention that may be read, by its processor's name."""
-        levels = len(self._unet.config.block_out_channels)
-        scales = {}
-        for name in self._originals:
-            if name.startswith(self._prefixes) and name.endswith("attn1.processor"):
-                block, number = name.split(".")[:2]
-                level = levels - 1
-                if block == "down_blocks":
-                    level = int(number)
-                elif block == "up_blocks":
-                    level -= int(number)
-                scales[name] = 2**level
-        return scales
-
     def _affinity_scale(self, latent_size: tuple[int, int]) -> int:
         """The finest scale of self-attention with few enough places; else the coarsest."""
-        scales = sorted(set(self._self_attention_scales().values()))
+        scales = sorted(set(_scales_by_name(self._unet, self._prefixes, "attn1").values()))
         if not scales:
             raise InputError(
                 f"the U-Net has no self-attention in {self._prefixes}; refined masks need some"

@@ -29,6 +29,7 @@ from mf_plugin.mosaic.attention import (
     AttentionSums,
     RegionAttention,
     SubjectAttention,
+    cross_attention_scales,
 )
 from mf_plugin.mosaic.backbone import Conditioning, EncodedPrompts, make_backbone
 from mf_plugin.mosaic.components import hash_weights, load_components
@@ -122,6 +123,11 @@ class MosaicPipeline:
     def region_multiple(self) -> int:
         """Sides that are multiples of it have latents that the U-Net halves without a remainder."""
         return self.vae_factor * self.backbone.unet_factor
+
+    def attention_scales(self, attention: AttentionConfig) -> tuple[int, ...]:
+        """The scales of the maps that ``attention`` reads, finest first; none where the U-Net does
+        not tell."""
+        return cross_attention_scales(self.unet, attention.blocks)
 
     def model_hash(self) -> str:
         """SHA-256 of the weights (``components.hash_weights``)."""

@@ -80,8 +80,14 @@ class RefinedSums:
         return sum(tensor.numel() for tensor in held)
 
     def weigh(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """One layer's cross-attention [N, heads, T, K] -> its heads' shares, summed by weight,
-        float32[N, T], and their weights, float32[N, heads]."""
+        """What one layer's cross-attention adds.
+
+        Args:
+            probabilities: float[N, heads, T, K], softmax already taken over K.
+
+        Returns:
+            The heads' shares, summed by weight, float32[N, T]; their weights, float32[N, heads].
+        """
         rows, heads, places, keys = probabilities.shape
         tokens = self._tokens.to(probabilities.dtype)
         sums = (probabilities.reshape(rows, heads * places, keys) @ tokens).float()
@@ -90,7 +96,13 @@ class RefinedSums:
         return (weights.unsqueeze(-1) * share).sum(dim=1), weights
 
     def add(self, scale: int, shares: torch.Tensor, weights: torch.Tensor) -> None:
-        """Add what ``weigh`` made of a layer at ``scale``."""
+        """Add what ``weigh`` made of a layer.
+
+        Args:
+            scale: latent side / map side of the layer.
+            shares: float32[N, T].
+            weights: float32[N, heads].
+        """
         if scale in self._maps:
             self._maps[scale] += shares
             self._weights[scale] += weights.sum(dim=1)
@@ -100,7 +112,7 @@ class RefinedSums:
         self._heads[scale] = self._heads.get(scale, 0) + weights.shape[1]
 
     def add_affinity(self, rows: slice, probabilities: torch.Tensor) -> None:
-        """Add self-attention of some rows, [n, heads, P, P], softmax already taken."""
+        """Add self-attention of some rows, float[n, heads, P, P], softmax already taken."""
         self._affinity[rows].add_(probabilities.mean(dim=1))
 
     def results(

@@ -149,11 +149,20 @@ class SamplerRun:
         return self._scheduler.add_noise(clean, noise, call.time.repeat(len(clean)))
 
     def scale(self, latents: torch.Tensor, call: Call) -> torch.Tensor:
-        """Latents as the U-Net takes them in this call."""
+        """Latents [B, C, H, W] as the U-Net takes them in this call, of the same shape."""
         return self._scheduler.scale_model_input(latents, call.time)
 
     def step(self, prediction: torch.Tensor, call: Call, latents: torch.Tensor) -> torch.Tensor:
-        """Latents after the U-Net's ``prediction`` for them, in their own dtype."""
+        """The latents after ``call``.
+
+        Args:
+            prediction: float[B, C, H, W], what the U-Net says of them.
+            call: which this was; the calls of a run come in their order.
+            latents: float[B, C, H, W] before it, not scaled.
+
+        Returns:
+            float[B, C, H, W] in the latents' dtype.
+        """
         result = self._scheduler.step(
             prediction, call.time, latents, return_dict=False, **self._extra
         )

@@ -36,9 +36,20 @@ def test_options_become_a_choice(given, expected):
 @pytest.mark.parametrize(
     "given, message",
     [
-        (dict(no_synthetic=True, synthetic="a"), "--no-synthetic excludes"),
-        (dict(no_synthetic=True, synthetic_only=True), "--no-synthetic excludes"),
-        (dict(synthetic="a", synthetic_only=True, policy="real"), "--synthetic-only excludes"),
+        (dict(no_synthetic=True, synthetic="a"), "--no-synthetic excludes --synthetic a: expected"),
+        (dict(no_synthetic=True, synthetic_only=True), "excludes --synthetic-only: expected one"),
+        (
+            dict(no_synthetic=True, policy="ratio", synthetic_ratio=[0.1, 0.2]),
+            "--no-synthetic excludes --policy ratio, --synthetic-ratio 0.1 0.2: expected",
+        ),
+        (
+            dict(synthetic="a", synthetic_only=True, policy="real"),
+            "--synthetic-only excludes --policy real: expected",
+        ),
+        (
+            dict(synthetic="a", synthetic_only=True, policy="synthetic", synthetic_ratio=0.1),
+            "--synthetic-only excludes --synthetic-ratio 0.1: expected",
+        ),
         (dict(synthetic="a", synthetic_ratio=[0.1, 0.2]), "2 numbers for 1 --synthetic"),
     ],
 )

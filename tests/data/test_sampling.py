@@ -10,23 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mf_plugin.data.image_categories import ImageCategories
-from mf_plugin.data.sampling import (
-    category_frequencies,
-    endless_draws,
-    epoch_indices,
-    repeat_factors,
-)
+from mf_plugin.data.sampling import endless_draws, epoch_indices, repeat_factors
 from mf_plugin.errors import InputError
 
 # Four real images, two synthetic ones: category 1 is frequent, 2 is rare, 3 is only synthetic.
 IMAGES = [[1, 1], [1], [1, 2], [], [2], [2, 3]]
 SYNTHETIC = np.array([False, False, False, False, True, True])
-
-
-def test_category_frequencies():
-    assert category_frequencies(IMAGES) == {1: 3 / 6, 2: 3 / 6, 3: 1 / 6}
-    assert category_frequencies(IMAGES, ~SYNTHETIC) == {1: 3 / 4, 2: 1 / 4}
-    assert category_frequencies([]) == {}
 
 
 def test_lvis_repeat_factors_are_those_of_the_paper():

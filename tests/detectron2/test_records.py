@@ -54,7 +54,7 @@ def test_crowds_and_rle_are_passed_on(lvis_json):
         (dict(category_id=3), "annotation 1: category id 3 is none of the 3 known ones"),
         (dict(segmentation=[[0, 0, 4, 4]]), r"polygons of \[4\] numbers"),
         (dict(segmentation=[]), r"polygons of \[\] numbers"),
-        (dict(image_id=9), "1 image ids of annotations are no image: 9"),
+        (dict(image_id=9), "no image's, the first 9: expected the id of one of the 1 images"),
     ],
 )
 def test_broken_annotations_are_named(lvis_json, change, message):

@@ -96,7 +96,7 @@ def test_factors_equal_detectron2s_own():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: RepeatFactorSampler(np.zeros(0), 0), "training set is empty"),
+        (lambda: RepeatFactorSampler(np.zeros(0), 0), "training set has 0 images: expected"),
         (lambda: RepeatFactorSampler(np.ones(2), -1), "seed -1 of the sampler"),
         (lambda: sampler_for(records(), 0.9, "none", None, 0), "unknown policy 'none'"),
         (lambda: sampler_for(records(), 0.9, "ratio", None, 0), "ratio between 0 and 1"),

@@ -327,11 +327,22 @@ def test_regions_that_are_not_divisible(tmp_path, config_file, assert_refused_he
     assert_refused_here(message, "--config", config, "--out", tmp_path / "set")
 
 
-def test_mask_scales_that_the_model_lacks(tmp_path, config_file, assert_refused_here):
+def test_mask_scales_that_the_model_lacks(
+    tmp_path, config_file, assert_refused_here, monkeypatch, tiny_sd_folder
+):
+    """Known from the U-Net's blocks, before a canvas is painted."""
+
+    def paint(*_: object, **__: object) -> None:
+        raise AssertionError("painting began")
+
+    monkeypatch.setattr("mf_plugin.mosaic.pipeline.MosaicPipeline.__call__", paint)
     config = config_file()
     text = config.read_text().replace("seed=7", "mask=MaskConfig(scales=(1, 8))")
     config.write_text("from mf_plugin.mosaic.masks import MaskConfig\n" + text)
-    message = "mask scale 8: the model has attention at [1, 2]"
+    message = (
+        "mask.scales is (1, 8); expected some of 1, 2, where down and up blocks of "
+        f"{tiny_sd_folder} have attention"
+    )
     assert_refused_here(message, "--config", config, "--out", tmp_path / "set")
 
 

@@ -10,7 +10,7 @@ from mf_plugin.generation.schedule import Schedule
 def test_groups_are_handed_out_in_order_and_once():
     schedule = Schedule([3, 5, 8])
     assert [schedule.take(worker) for worker in (0, 1)] == [3, 5]
-    assert schedule.done(1) == 5 and schedule.take(1) == 8 and schedule.num_waiting == 0
+    assert schedule.done(1) == 5 and schedule.take(1) == 8 and schedule.take(2) is None
     assert schedule.done(1) == 8 and schedule.take(1) is None and not schedule.finished
     assert schedule.done(0) == 3 and schedule.finished
 

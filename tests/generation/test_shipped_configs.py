@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mf_plugin.generation.config import load_generation_config
+from mf_plugin.generation.config import GenerationConfig, differences, load_generation_config
 from mf_plugin.generation.plan import load_vocabulary, make_plan
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "generation"
@@ -70,6 +70,13 @@ def test_the_papers_numbers(name, expected):
     config = load_generation_config(CONFIGS / name)
     found = {path: reduce(getattr, path.split("."), config) for path in expected}
     assert found == expected
+
+
+def test_the_defaults_are_the_papers_but_for_what_the_module_says():
+    paper = load_generation_config(CONFIGS / "paper_lvis_rare.py")
+    ours = GenerationConfig(paper.vocabulary, paper.model, region_size=paper.region_size)
+    found = {line.partition(":")[0] for line in differences(ours.to_json(), paper.to_json())}
+    assert found == {"attention.tokens", "mask.method", "mask.scales", "reject"}
 
 
 @pytest.fixture(scope="module")

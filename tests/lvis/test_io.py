@@ -144,7 +144,7 @@ IMAGE, ANNOTATION = ("images", 0), ("annotations", 0)
     [
         (_drop("images"), "expected a list under the key 'images', got nothing"),
         (_set(["annotations"], {}), "expected a list under the key 'annotations', got dict"),
-        (_set(["categories"], []), "the list of categories is empty"),
+        (_set(["categories"], []), r"categories is \[\]: expected one category or more"),
         (_repeat("categories"), "category id 1 appears twice"),
         (_set(["categories", 1, "name"], "cat"), "category name 'cat' appears twice"),
         (_set(["categories", 0, "frequency"], "x"), "'cat' has frequency 'x'"),

@@ -116,6 +116,11 @@ def test_mmdets_own_datasets_keep_a_table_where_we_build_them(foreign, serialize
     assert again.get_data_info(1) == plain.get_data_info(1)
 
 
+def test_mmdets_own_dataset_without_images_is_named(foreign):
+    with pytest.raises(InputError, match=r"json has no images: expected one or more that"):
+        build_keeping({**foreign, "indices": 0})
+
+
 def test_datasets_that_others_build_are_read_one_by_one(foreign):
     dataset = DATASETS.build(foreign)
     assert not hasattr(dataset, "_categories")

@@ -226,8 +226,23 @@ def test_bad_arguments_are_named(kwargs, message):
         iter(RepeatFactorSampler(Images(LABELS, SYNTHETIC), 0.9, **{"seed": 0, **kwargs}))
 
 
+def test_a_dataset_whose_images_are_filtered_out_is_named(lvis_folder, tmp_path):
+    from mmengine.dataset import RepeatDataset
+
+    from mf_plugin.mmdet import LVISJsonDataset
+
+    root = lvis_folder(tmp_path / "real", [[], []])
+    filters = dict(filter_cfg=dict(filter_empty_gt=True, min_size=1))
+    message = f"{root / 'annotations.json'} has no images: expected one or more"
+    with pytest.raises(InputError, match=message):
+        LVISJsonDataset("annotations.json", str(root), **filters)
+    empty = LVISJsonDataset("annotations.json", str(root), serialize_data=False, **filters)
+    with pytest.raises(InputError, match=f"the training set {message}"):
+        RepeatFactorSampler(LVISConcatDataset([RepeatDataset(empty, times=2)]), seed=0)
+
+
 def test_an_empty_dataset_is_refused():
-    with pytest.raises(InputError, match="training set is empty"):
+    with pytest.raises(InputError, match="the training set Images has no images: expected one"):
         RepeatFactorSampler(Images([]), seed=0)
     with pytest.raises(InputError, match="expected real images, all are synthetic"):
         RepeatFactorSampler(Images([[0]], True), seed=0, epoch="real")

@@ -10,6 +10,7 @@ from mf_plugin.mosaic.attention import (
     AttentionConfig,
     AttentionSums,
     SubjectAttention,
+    cross_attention_scales,
     map_scale,
     map_size,
 )
@@ -39,6 +40,11 @@ def test_map_scale(latents, places, scale):
 def test_map_scale_of_other_maps():
     with pytest.raises(ValueError, match=r"attention of 50 places for latents of \(16, 16\)"):
         map_scale((16, 16), 50)
+
+
+def test_another_kind_of_unet_does_not_tell_its_scales():
+    pytest.importorskip("diffusers")
+    assert cross_attention_scales(torch.nn.Identity(), ("down", "up")) == ()
 
 
 def test_sums_are_means_over_heads_layers_and_steps():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mf_plugin.errors import InputError
-from mf_plugin.mosaic.attention import SubjectAttention
+from mf_plugin.mosaic.attention import AttentionConfig, SubjectAttention
 from mf_plugin.mosaic.backbone import make_backbone
 from mf_plugin.mosaic.layout import MosaicLayout, Region
 from mf_plugin.mosaic.pipeline import MosaicPipeline
@@ -100,6 +100,13 @@ def test_maps_of_each_kind(kind, mosaic, cat, towel):
         assert {scale: m.shape for scale, m in region.maps.items()} == MAP_SIZES[kind]
         for values in region.maps.values():
             assert values.min() >= 0 and values.max() <= 1 and values.std() > 1e-3
+
+
+@pytest.mark.parametrize("blocks", [("down",), ("mid",), ("up",), ("down", "mid", "up")])
+def test_the_scales_of_maps_are_known_before_they_are_read(mosaic, cat, blocks):
+    attention = AttentionConfig(blocks=blocks)
+    output = mosaic(ONE, [[cat]], seeds=[1], steps=1, guidance=1.0, attention=attention)
+    assert mosaic.attention_scales(attention) == tuple(output.attention[0][0].maps)
 
 
 def test_attention_of_all_tokens_adds_up_to_one(mosaic, cat, monkeypatch):

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-VAE_FACTOR = 4
 LATENT_CHANNELS = 4
 
 

@@ -6,8 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from mf_plugin.configfile import load_config_file
 from mf_plugin.errors import InputError, shown
 from mf_plugin.fields import check_fields
 
@@ -23,9 +23,10 @@ class TinySDConfig:
 
     Attributes:
         preset: mini-LVIS preset whose categories the model learns.
-        regions: region shapes it is trained on, with their share of the images.
+        seed: of compositions, captions, noise and weights, 0 or more.
         start: folder of a tiny Stable Diffusion to go on from (tokenizer and weights); its sizes
             must be this config's. None starts from nothing.
+        regions: region shapes it is trained on, with their share of the images.
         images: number of composed images whose latents are computed once.
         rare_weight: how many times more images a rare category gets than another.
         backgrounds: words of mf_plugin.lvis.backgrounds that the compositions use.
@@ -33,13 +34,33 @@ class TinySDConfig:
             where a caption does not say which of its guises a category has, guidance mixes them.
         captions: templates with their share; ``{name}``, ``{definition}``, ``{background}``,
             ``{style}``.
+        empty_caption: share of empty captions, for classifier-free guidance.
+        scenes: number of composed images of several objects; 0 trains on none.
+        scene_size: (height, width) of a scene.
+        scene_objects: (fewest, most) objects of a scene.
+        scene_captions: templates with their share; ``{objects}`` lists the visible ones.
+        scene_share: of the U-Net's steps that see scenes.
+        scene_batch: scenes of such a step.
+        vocabulary_size: tokens, the two special ones among them.
+        max_tokens: of a caption; longer ones are cut.
+        text_width: channels of a token.
+        text_layers: of the text encoder.
+        vae_channels: of each resolution, the finest first; each but the first halves the image.
         *_cycles: (steps, learning-rate factor) of each cycle of a stage. A cycle warms up linearly,
             holds, and falls linearly to zero over its last ``decay``.
-        empty_caption: share of empty captions, for classifier-free guidance.
-        scenes: number of composed images of several objects, of `scene_size` and with
-            `scene_objects` [fewest, most] of them; their captions list the visible ones.
-            ``{objects}`` is the list.
-        scene_share: of the U-Net's steps; such a step has `scene_batch` images.
+        vae_batch: images of a step of the VAE, and of its decoder's stage.
+        vae_lr: peak learning rate of both.
+        kl_weight: of the divergence from a standard normal, beside the reconstruction.
+        unet_channels: of each resolution, the finest first; the last has no cross-attention in its
+            down and up blocks.
+        unet_layers: residual blocks of a resolution.
+        unet_heads: heads of an attention.
+        unet_batch: images of a step of the U-Net, which trains the text encoder with it.
+        unet_lr: peak learning rate of both.
+        warmup: steps of it in each cycle.
+        decay: share of a cycle over which the rate falls.
+        ema: share that a step keeps of the averaged weights, which are the ones written.
+        min_snr: gamma of the loss's min-SNR weights (Hang et al. 2023).
     """
 
     preset: str = "demo"
@@ -120,18 +141,14 @@ class TinySDConfig:
 
 
 def load_config(path: str | Path) -> TinySDConfig:
-    """Read ``config`` out of a Python file (the file is run)."""
-    path = Path(path)
-    if not path.is_file():
+    """Run a config file and return its ``config``; see `load_config_file`.
+
+    Raises:
+        InputError: no such file, it does not run, or its ``config`` is no TinySDConfig.
+    """
+    if not Path(path).is_file():
         raise InputError(f"config {path} is not a file")
-    scope: dict[str, Any] = {"__file__": str(path)}
-    try:
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), scope)
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InputError(f"config {path} does not run: {type(error).__name__}: {error}") from error
-    config = scope.get("config")
+    config = load_config_file(path, object)
     if not isinstance(config, TinySDConfig):
         raise InputError(f"{path} must define config = TinySDConfig(...), got {shown(config)}")
     return config

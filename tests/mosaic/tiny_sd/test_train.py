@@ -227,11 +227,30 @@ def test_rare_categories_get_their_weight(config):
     assert corpus.weights.sum() == pytest.approx(1.0)
 
 
-def test_a_config_file_without_config_is_named(tmp_path):
-    path = tmp_path / "empty.py"
-    path.write_text("config = 3")
-    with pytest.raises(InputError, match="empty.py must define config"):
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("config = 3", r"broken.py must define config = TinySDConfig\(...\), got 3"),
+        ("", r"broken.py must define config = TinySDConfig\(...\), got None"),
+        ("1 / 0", "broken.py does not run: ZeroDivisionError"),
+        (None, "broken.py is not a file"),
+    ],
+)
+def test_a_file_that_is_no_config_is_named(tmp_path, text, message):
+    path = tmp_path / "broken.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message):
         load_config(path)
+
+
+def test_a_config_imports_its_neighbour(tmp_path):
+    (tmp_path / "first.py").write_text(DEMO.read_text())
+    (tmp_path / "second.py").write_text(
+        "import dataclasses, first\nconfig = dataclasses.replace(first.config, seed=3)"
+    )
+    found = load_config(tmp_path / "second.py")
+    assert found == dataclasses.replace(load_config(DEMO), seed=3) and "first" not in sys.modules
 
 
 def test_schedule_warms_up_holds_and_falls_in_every_cycle(config):
