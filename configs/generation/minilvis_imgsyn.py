@@ -28,6 +28,6 @@ config = SegGenConfig(
     gates=GateConfig(min_pixels=30),  # mini-LVIS annotates from 30 pixels on
     reject="erase",  # what is too small is not painted, so that it is no unlabelled object
     group_size=8,
-    threads=1,  # `make demo-seggen` paints two sets at a time
+    threads=1,  # the benchmark paints two sets at a time
     seed=0,
 )
