@@ -20,7 +20,10 @@ MINILVIS = ("mf_plugin/lvis", "mf_plugin/vocabulary.py", "mf_plugin/assets/minil
 TRAINING = ("mf_plugin/data", "mf_plugin/mmdet", "mf_plugin/lvis", "mf_plugin/vocabulary.py")
 CODE = {
     "data": (*MINILVIS, "tools/build_minilvis.py"),
-    "generate": ("mf_plugin/mosaic", "mf_plugin/generation", *MINILVIS, "tools/generate.py"),
+    "generate": (
+        *("mf_plugin/mosaic", "mf_plugin/generation", "mf_plugin/configfile.py"),
+        *(*MINILVIS, "tools/generate.py"),
+    ),
     "oracle": (*MINILVIS, "tools/build_minilvis.py"),
     "train": (*TRAINING, "tools/train_net.py"),
     "predict": (*TRAINING, "tools/train_net.py"),

@@ -138,7 +138,7 @@ def test_without_hotcoco_predictions_are_written(real, tmp_path, monkeypatch, ca
     from mf_plugin.extras import MissingExtra
 
     def missing(*_):
-        raise MissingExtra('hotcoco is missing: pip install "mf-plugin[eval]"')
+        raise MissingExtra('hotcoco is missing: pip install -e ".[eval]"')
 
     monkeypatch.setattr(module, "require", missing)
     evaluator = RareAPEvaluator("tiny", str(tmp_path / "results"))

@@ -122,7 +122,7 @@ def test_models_that_cannot_be_used_are_named(folder, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="bare' cannot be loaded"):
         ClipScorer(bare)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(MissingExtra, match=r'pip install "mf-plugin\[diffusion\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install -e "\.\[diffusion\]"'):
         ClipScorer(folder)
 
 
