@@ -100,6 +100,8 @@ def test_ctrl_c_ends_a_run_within_five_seconds_and_says_how_to_go_on(
         text=True,
         env=ENVIRONMENT,
         start_new_session=True,
+        # What runs these tests in the background ignores it, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while process.poll() is None and not list(folder.glob("groups/[0-9]*.json")):
         time.sleep(0.01)
