@@ -20,12 +20,14 @@ import resource
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))
 from squares_generator import SquaresConfig
+from tqdm import tqdm
 
 from mf_plugin import cli
 from mf_plugin.evaluation.report import write_report
@@ -105,6 +107,7 @@ def kill(job: Callable[[Path], None], folder: Path, times: int) -> dict[str, int
     for _ in range(times):
         child = os.fork()
         if not child:
+            tqdm.set_lock(threading.RLock())  # its own: the old one would die with it in its hands
             job(folder)
             os._exit(0)
         time.sleep(draws.uniform(0, seconds))
