@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mf_plugin.seggen.sources import SourceConfig
+from mf_plugin.seggen.source import SourceConfig
 
 # python tools/build_minilvis.py --preset demo --out work_dirs/demo/data
 MINILVIS_DEMO = SourceConfig(

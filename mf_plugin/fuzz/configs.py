@@ -31,7 +31,8 @@ from mf_plugin.mosaic.sam import SamRefineConfig
 from mf_plugin.mosaic.tiny_sd.config import TinySDConfig
 from mf_plugin.seggen.gates import GateConfig
 from mf_plugin.seggen.plan import make_plan as make_seggen_plan
-from mf_plugin.seggen.sources import SourceConfig, read_source
+from mf_plugin.seggen.source import SourceConfig
+from mf_plugin.seggen.sources import read_source
 from mf_plugin.seggen.synthesis import SegGenConfig
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 from mf_plugin.vocabulary import Vocabulary

@@ -17,7 +17,7 @@ from mf_plugin.errors import InputError
 from mf_plugin.seggen.captions import compose_caption
 from mf_plugin.seggen.colormap import MIN_AREA, encode
 from mf_plugin.seggen.palette import Palette
-from mf_plugin.seggen.sources import Source
+from mf_plugin.seggen.source import Source
 from mf_plugin.seggen.views import View, centre_view, draw_view
 
 logger = logging.getLogger(__name__)

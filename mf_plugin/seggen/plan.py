@@ -37,7 +37,7 @@ from mf_plugin.seggen.captions import (
 )
 from mf_plugin.seggen.fitting import STRETCH, fit_segments, stretched_view
 from mf_plugin.seggen.pairs import largest_first
-from mf_plugin.seggen.sources import Source
+from mf_plugin.seggen.source import Source
 from mf_plugin.seggen.synthesis import BLIP2, COCO, COMPOSED, IMGSYN, MASKSYN, SegGenConfig
 from mf_plugin.seggen.views import View, draw_view
 from mf_plugin.vocabulary import Category, Vocabulary

@@ -19,7 +19,7 @@ from mf_plugin.lvis.validate import MAX_SIDE
 from mf_plugin.seggen.colormap import KINDS
 from mf_plugin.seggen.fitting import CROP, FITS
 from mf_plugin.seggen.gates import GateConfig
-from mf_plugin.seggen.sources import SourceConfig
+from mf_plugin.seggen.source import SourceConfig
 from mf_plugin.seggen.views import MOST_ZOOM
 
 if TYPE_CHECKING:

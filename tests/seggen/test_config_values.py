@@ -9,7 +9,7 @@ import pytest
 
 from mf_plugin.errors import InputError
 from mf_plugin.seggen.gates import GateConfig
-from mf_plugin.seggen.sources import SourceConfig
+from mf_plugin.seggen.source import SourceConfig
 from mf_plugin.seggen.synthesis import SegGenConfig
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 

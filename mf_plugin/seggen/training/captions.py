@@ -13,7 +13,7 @@ from mf_plugin.jsonfile import read_json
 from mf_plugin.lvis.io import write_json_atomic
 from mf_plugin.seggen.blip2 import Blip2Captioner
 from mf_plugin.seggen.captions import read_blip2_captions, read_coco_captions
-from mf_plugin.seggen.sources import Source
+from mf_plugin.seggen.source import Source
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 logger = logging.getLogger(__name__)

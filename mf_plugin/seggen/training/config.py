@@ -18,7 +18,7 @@ from mf_plugin.fields import check_fields
 from mf_plugin.generation.config import load_config_file
 from mf_plugin.lvis.validate import MAX_SIDE
 from mf_plugin.seggen.record import KINDS, WHATS, write_base
-from mf_plugin.seggen.sources import SourceConfig
+from mf_plugin.seggen.source import SourceConfig
 from mf_plugin.seggen.views import MOST_ZOOM
 
 CAPTIONS = ("composed", "coco", "blip2")

@@ -34,7 +34,8 @@ from mf_plugin.seggen.record import (
     write_base,
     write_record,
 )
-from mf_plugin.seggen.sources import Source, read_source
+from mf_plugin.seggen.source import Source
+from mf_plugin.seggen.sources import read_source
 from mf_plugin.seggen.training.batches import Batches, CachedBatches, FreshBatches
 from mf_plugin.seggen.training.captions import load_captions
 from mf_plugin.seggen.training.checkpoints import Checkpoints

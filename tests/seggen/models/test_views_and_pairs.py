@@ -13,7 +13,8 @@ from mf_plugin.errors import InputError
 from mf_plugin.seggen.colormap import decode
 from mf_plugin.seggen.pairs import SegGenPairs
 from mf_plugin.seggen.palette import make_palette
-from mf_plugin.seggen.sources import SourceConfig, read_source
+from mf_plugin.seggen.source import SourceConfig
+from mf_plugin.seggen.sources import read_source
 from mf_plugin.seggen.views import centre_view, draw_view
 
 PALETTE = make_palette([3, 5])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mf_plugin.seggen.gates import GateConfig
-from mf_plugin.seggen.sources import SourceConfig
+from mf_plugin.seggen.source import SourceConfig
 from mf_plugin.seggen.synthesis import SegGenConfig
 
 CATEGORIES = [

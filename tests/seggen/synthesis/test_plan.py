@@ -96,7 +96,7 @@ def test_coco_captions_choose_the_images_that_have_some(make_config, real_images
 def test_an_image_without_labels_in_sight_is_not_painted(make_config, tmp_path, real_images):
     from PIL import Image
 
-    from mf_plugin.seggen.sources import SourceConfig
+    from mf_plugin.seggen.source import SourceConfig
 
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()

@@ -13,7 +13,8 @@ from pycocotools import mask as mask_api
 
 from mf_plugin.errors import InputError
 from mf_plugin.generation.panoptic import encode_panoptic
-from mf_plugin.seggen.sources import SourceConfig, read_source
+from mf_plugin.seggen.source import SourceConfig
+from mf_plugin.seggen.sources import read_source
 
 CATEGORIES = [{"id": 1, "name": "dog", "isthing": 1}, {"id": 4, "name": "sky", "isthing": 0}]
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from mf_plugin.seggen.palette import make_palette
-from mf_plugin.seggen.sources import SourceConfig, read_source
+from mf_plugin.seggen.source import SourceConfig
+from mf_plugin.seggen.sources import read_source
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 CATEGORIES = [{"id": 3, "name": "bath_towel"}, {"id": 5, "name": "cat"}, {"id": 9, "name": "tub"}]

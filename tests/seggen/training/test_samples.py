@@ -124,7 +124,7 @@ def test_a_config_is_json_and_names_what_differs(tiny_config):
 def test_a_config_file_defines_one(tmp_path):
     path = tmp_path / "x.py"
     path.write_text(
-        "from mf_plugin.seggen.sources import SourceConfig\n"
+        "from mf_plugin.seggen.source import SourceConfig\n"
         "from mf_plugin.seggen.training.config import SegGenTrainConfig\n"
         "config = SegGenTrainConfig(what='mask2img', base='a/b', source=SourceConfig("
         "'instance', images='i', annotations='a.json'))\n"

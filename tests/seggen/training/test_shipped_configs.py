@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from mf_plugin.seggen.record import WHATS, read_record
-from mf_plugin.seggen.sources import SourceConfig, read_source
+from mf_plugin.seggen.source import SourceConfig
+from mf_plugin.seggen.sources import read_source
 from mf_plugin.seggen.training.config import SegGenTrainConfig, load_train_config
 
 FOLDER = Path(__file__).parents[3] / "configs/seggen"
