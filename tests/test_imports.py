@@ -67,6 +67,7 @@ OPTIONAL = (
     "hotcoco",
     "matplotlib",
     "scipy",
+    "segmentation_models_pytorch",
     "ray",
 )
 
