@@ -1,13 +1,8 @@
 """Repeat-factor sampling: how often each image is seen in an epoch, real and synthetic together.
 
-LVIS paper (https://arxiv.org/abs/1908.03195), Appendix B.2:
-
-    f(c)  fraction of the images that contain category c
-    r(c) = max(1, sqrt(t / f(c)))
-    r(I) = max of r(c) over the categories of image I
-
-Shapes: N images, M draws of an epoch. Both adapters take their numbers and their draws from here,
-so that MMDetection and Detectron2 see the same images in the same order.
+r(I) of the LVIS paper is lvis/repeat_factor.py's; which images count is decided here. Shapes:
+N images, M draws of an epoch. Both adapters take their numbers and their draws from here, so that
+MMDetection and Detectron2 see the same images in the same order.
 """
 
 from __future__ import annotations
@@ -22,6 +17,7 @@ from mf_plugin.arrays import FloatArray, IntArray, Mask
 from mf_plugin.data.image_categories import ImageCategories, as_image_categories
 from mf_plugin.data.replacement import Replacement, as_numbers
 from mf_plugin.errors import InputError
+from mf_plugin.lvis.repeat_factor import image_repeat_factors
 
 POLICIES = ("joint", "real", "ratio", "replace", "synthetic")
 
@@ -68,8 +64,7 @@ def repeat_factors(
     synthetic = _as_flags(synthetic, len(table))
     _check_arguments(threshold, policy, synthetic, ratio)
 
-    # 1. For each category c, compute the fraction f(c) of images that contain it.
-    #    Under `real`, `ratio` and `replace` only real images are counted.
+    # 1. Under `real`, `ratio` and `replace` only real images are counted.
     counted = synthetic if policy == "synthetic" else ~synthetic
     if policy == "joint":
         counted = np.ones(len(table), dtype=bool)
@@ -77,18 +72,11 @@ def repeat_factors(
     if policy != "joint":
         rows = counted[image_index]
         image_index, category = image_index[rows], category[rows]
-    _, which, counts = np.unique(category, return_inverse=True, return_counts=True)
-    frequency = counts / max(1, counted.sum())
 
-    # 2. For each category c, compute the category-level repeat factor:
-    #    r(c) = max(1, sqrt(t / f(c))).
-    category_factor = np.maximum(1.0, np.sqrt(threshold / frequency))
+    # 2. r(I) of the images that count; 1 for the others.
+    factors = image_repeat_factors(image_index, category, len(table), threshold, int(counted.sum()))
 
-    # 3. For each image I, compute the image-level repeat factor: r(I) = max over c in I of r(c).
-    factors = np.ones(len(table), dtype=np.float64)
-    np.maximum.at(factors, image_index, category_factor[which])
-
-    # 4. `ratio`: with S the sum of the real factors and n_k images in synthetic folder k of one
+    # 3. `ratio`: with S the sum of the real factors and n_k images in synthetic folder k of one
     #    factor x_k,  n_k x_k / (S + sum_j n_j x_j) = ratio_k
     #    <=>  x_k = ratio_k S / ((1 - sum_j ratio_j) n_k).
     if policy == "ratio" and ratio is not None:
@@ -97,7 +85,7 @@ def repeat_factors(
         for share, these in zip(ratios, members, strict=True):
             factors[these] = share * real_sum / ((1.0 - sum(ratios)) * these.sum())
 
-    # 5. What is not drawn.
+    # 4. What is not drawn.
     if policy == "replace":
         factors[synthetic] = 0.0
     if policy == "synthetic":

@@ -42,6 +42,8 @@ class ModelRecord:
         size: (height, width) in pixels that it was trained at.
         template: caption of the training, with ``{caption}``.
         captions: where these came from: "composed", "coco" or "blip2".
+        zero_terminal_snr: whether it was trained on noise levels that end in noise alone, and
+            samples on them (noise.py).
         training: how the weights came to be: config, steps, data, versions.
     """
 
@@ -54,6 +56,7 @@ class ModelRecord:
     revision: str | None = None
     template: str = "{caption}"
     captions: str = "composed"
+    zero_terminal_snr: bool = False
     training: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class ModelRecord:
             "size": list(self.size),
             "template": self.template,
             "captions": self.captions,
+            "zero_terminal_snr": self.zero_terminal_snr,
             "palette": self.palette.to_json(),
             "training": dict(self.training),
         }
@@ -92,6 +96,7 @@ class ModelRecord:
             if name not in data:
                 raise InputError(f"the key {name!r} is missing")
         revision, size, training = data["revision"], data["size"], data["training"]
+        rescaled = data.get("zero_terminal_snr", False)
         sides = size if isinstance(size, (list, tuple)) else ()
         whole = all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides)
         for name, holds, expected in (
@@ -100,14 +105,16 @@ class ModelRecord:
             ("revision", revision is None or isinstance(revision, str), "text or None"),
             ("size", len(sides) == 2 and whole, f"height and width, 1 to {MAX_SIDE} pixels"),
             ("training", isinstance(training, Mapping), "an object"),
+            ("zero_terminal_snr", isinstance(rescaled, bool), "true or false"),
         ):
             if not holds:
-                raise InputError(f"{name} is {shown(data[name])}; expected {expected}")
+                raise InputError(f"{name} is {shown(data.get(name))}; expected {expected}")
         return cls(
             **{name: data[name] for name in _TEXTS},
             revision=revision,
             palette=Palette.from_json(data["palette"]),
             size=(sides[0], sides[1]),
+            zero_terminal_snr=rescaled,
             training=dict(training),
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mf_plugin.mosaic.samplers import make_scheduler
 from mf_plugin.seggen.base import check_size
+from mf_plugin.seggen.noise import end_in_noise
 from mf_plugin.seggen.palette import Palette
 from mf_plugin.seggen.record import ModelRecord
 
@@ -24,6 +25,8 @@ class TrainedModel:
     def __init__(self, pipeline: Any, record: ModelRecord, scheduler: str | None) -> None:
         self.record = record
         pipeline.scheduler = make_scheduler(pipeline.scheduler, scheduler)
+        if record.zero_terminal_snr:
+            pipeline.scheduler = end_in_noise(pipeline.scheduler)
         pipeline.set_progress_bar_config(disable=True)
         self._pipeline = pipeline
 

@@ -70,9 +70,13 @@ class SegGenTrainConfig:
         weight_decay: AdamW's.
         max_grad_norm: the L2 norm that a step's gradient is scaled down to.
         ema: decay per step of the averaged weights, which are what is saved.
+        repeat_threshold: t of the repeat factors by which images with rare categories are met more
+            often (Gupta et al. 2019, arXiv 1908.03195); 0: all alike, as in the paper.
         empty_caption: share of pairs whose caption is left out, for classifier-free guidance.
         time_shift: times lean towards noise, where a map decides what is painted: t of 0 (none) to
             1 becomes s t / (1 + (s - 1) t) (Esser et al. 2024, arXiv 2403.03206, eq. 23); 1: even.
+        zero_terminal_snr: whether the last noise level is noise alone, for Text2Mask on a base that
+            predicts velocity (noise.py).
         object_weight: of Mask2Img's error where the map shows an object, to that of background.
         min_snr: gamma of min-SNR weights (Hang et al. 2023); None: all times weigh the same.
         precision: of the passes: "no" (fp32), "fp16" or "bf16". Trained weights are fp32.
@@ -122,9 +126,11 @@ class SegGenTrainConfig:
     weight_decay: float = 1e-2
     max_grad_norm: float = 1.0
     ema: float = 0.9999
+    repeat_threshold: float = 0.0
     empty_caption: float = 0.1
     conditioning_lr: float = 1.0
     time_shift: float = 1.0
+    zero_terminal_snr: bool = False
     object_weight: float = 1.0
     min_snr: float | None = None
     precision: str = "no"
@@ -171,7 +177,7 @@ class SegGenTrainConfig:
             "cache_variants", "workers", "warmup", "weight_decay", "validate_every", "seed",
         ):  # fmt: skip
             _expect(self, name, getattr(self, name) >= 0, "0 or more")
-        for name in ("empty_caption", "decay"):
+        for name in ("empty_caption", "decay", "repeat_threshold"):
             _expect(self, name, 0 <= getattr(self, name) <= 1, "0 to 1")
         _expect(self, "ema", 0 <= self.ema < 1, "0 to below 1")
         for name in ("lr", "conditioning_lr", "max_grad_norm", "time_shift", "object_weight"):
@@ -179,6 +185,8 @@ class SegGenTrainConfig:
         for name in ("conditioning_lr", "object_weight"):
             fits = self.what == "mask2img" or getattr(self, name) == 1
             _expect(self, name, fits, "1: a Text2Mask is given no map")
+        frozen = self.zero_terminal_snr and self.what == "mask2img"
+        _expect(self, "zero_terminal_snr", not frozen, "False: Mask2Img's U-Net is frozen")
         _expect(self, "min_snr", self.min_snr is None or self.min_snr > 0, "more than 0, or None")
 
     def to_json(self) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
+from mf_plugin.seggen.noise import VELOCITY, end_in_noise
 from mf_plugin.seggen.training.batches import Batch
 
 if TYPE_CHECKING:
     import torch
 
-PREDICTIONS = ("epsilon", "v_prediction")
+PREDICTIONS = ("epsilon", VELOCITY)
 
 
 class DenoisingLoss:
@@ -25,19 +26,24 @@ class DenoisingLoss:
     Args:
         scheduler: of the base; its noise levels and what the U-Net predicts.
         min_snr: gamma; None weighs all times the same.
+        zero_terminal_snr: whether the last noise level is noise alone (noise.py).
 
     Raises:
         InputError: the base predicts something else.
     """
 
-    def __init__(self, scheduler: Any, min_snr: float | None = None) -> None:
+    def __init__(
+        self, scheduler: Any, min_snr: float | None = None, zero_terminal_snr: bool = False
+    ) -> None:
         kind = scheduler.config.prediction_type
         if kind not in PREDICTIONS:
             raise InputError(
                 f"the base's scheduler predicts {kind!r}; expected one of {PREDICTIONS}"
             )
         self._noise = require("diffusers", "diffusion").DDPMScheduler.from_config(scheduler.config)
-        self._velocity = kind == "v_prediction"
+        if zero_terminal_snr:
+            self._noise = end_in_noise(self._noise)
+        self._velocity = kind == VELOCITY
         self._weights = None if min_snr is None else self._min_snr_weights(min_snr)
 
     def __call__(self, network: Any, unet: Any | None, batch: Batch) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mf_plugin.arrays import IntArray
+from mf_plugin.lvis.repeat_factor import image_repeat_factors
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
 
 _SAMPLE, _ORDER, _CACHE = range(3)  # what a seed is for
@@ -46,6 +47,7 @@ class SampleStream:
         step_size: samples of a step, over all processes and passes.
         variants: of each pair that a cache holds; 0 draws the pixels anew.
         time_shift: of the times, see SegGenTrainConfig.
+        repeats: int64 of each pair, how often an epoch meets it; None: once.
     """
 
     def __init__(
@@ -56,18 +58,22 @@ class SampleStream:
         step_size: int,
         variants: int = 0,
         time_shift: float = 1.0,
+        repeats: IntArray | None = None,
     ) -> None:
         self._pairs, self._seed, self._empty = pairs, seed, empty_caption
         self._step_size, self._variants = step_size, variants
         self._shift = time_shift
+        self._rows: IntArray = np.arange(len(pairs), dtype=np.int64)
+        if repeats is not None:
+            self._rows = np.repeat(self._rows, repeats)
         self._epoch = -1
         self._order: IntArray = np.zeros(0, np.int64)
 
     def __getitem__(self, number: int) -> Sample:
-        epoch, place = divmod(number, len(self._pairs))
+        epoch, place = divmod(number, len(self._rows))
         if epoch != self._epoch:
             rng = np.random.default_rng((self._seed, _ORDER, epoch))
-            self._epoch, self._order = epoch, rng.permutation(len(self._pairs))
+            self._epoch, self._order = epoch, rng.permutation(self._rows)
         rng = np.random.default_rng((self._seed, _SAMPLE, number))
         empty = bool(rng.random() < self._empty)
         even = (number % self._step_size + float(rng.random())) / self._step_size
@@ -77,6 +83,28 @@ class SampleStream:
         if self._variants:
             return Sample(index, int(rng.integers(self._variants)), None, empty, time, noise)
         return Sample(index, 0, self._pairs.draw(index, rng), empty, time, noise)
+
+
+def repeat_pairs(pairs: SegGenPairs, threshold: float) -> IntArray | None:
+    """How often a long epoch meets each pair: its repeat factor (lvis/repeat_factor.py) in fourths.
+
+    Args:
+        pairs: the data.
+        threshold: t of the repeat factors; 0 repeats none.
+
+    Returns:
+        int64 of each pair, at least 4; None where none is repeated.
+    """
+    if not threshold:
+        return None
+    categories = [sorted(set(pairs.source.categories(i))) for i in pairs.image_ids]
+    image_index = np.repeat(np.arange(len(categories)), [len(c) for c in categories])
+    category = np.array([c for row in categories for c in row], np.int64)
+    factors = image_repeat_factors(
+        image_index, category, len(categories), threshold, len(categories)
+    )
+    repeats: IntArray = np.rint(4 * factors).astype(np.int64)
+    return repeats
 
 
 def step_numbers(

@@ -24,6 +24,7 @@ from mf_plugin.extras import require
 from mf_plugin.mosaic.components import load_components
 from mf_plugin.seggen.base import check_network, check_size, hash_base, load_network
 from mf_plugin.seggen.mask2img import build_controlnet
+from mf_plugin.seggen.noise import check_velocity
 from mf_plugin.seggen.pairs import SegGenPairs
 from mf_plugin.seggen.palette import MIN_DISTANCE, make_palette
 from mf_plugin.seggen.record import (
@@ -42,7 +43,7 @@ from mf_plugin.seggen.training.checkpoints import Checkpoints
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 from mf_plugin.seggen.training.log import TrainingLog, check_tracker
 from mf_plugin.seggen.training.loss import DenoisingLoss
-from mf_plugin.seggen.training.samples import SampleStream, step_numbers
+from mf_plugin.seggen.training.samples import SampleStream, repeat_pairs, step_numbers
 from mf_plugin.seggen.training.validation import draw_sheet, make_sampler, validation_pairs
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,8 @@ def train(
 
 def build_record(config: SegGenTrainConfig, base: Any, category_ids: Sequence[int]) -> ModelRecord:
     """What the model that a config trains will say of itself."""
+    if config.zero_terminal_snr:
+        check_velocity(base.scheduler)
     distance = config.palette_min_distance
     palette = make_palette(
         category_ids, min_distance=MIN_DISTANCE if distance is None else distance
@@ -128,6 +131,7 @@ def build_record(config: SegGenTrainConfig, base: Any, category_ids: Sequence[in
         size=check_size(config.size, base),
         template=config.template,
         captions=config.captions,
+        zero_terminal_snr=config.zero_terminal_snr,
     )
 
 
@@ -225,7 +229,7 @@ def _set_precision(config: SegGenTrainConfig, base: Any, precision: str) -> None
 def _run(training: _Training, checkpoints: Checkpoints, log: TrainingLog, start: int) -> None:
     torch = require("torch", "diffusion")
     config, accelerator = training.config, training.accelerator
-    loss_of = DenoisingLoss(training.base.scheduler, config.min_snr)
+    loss_of = DenoisingLoss(training.base.scheduler, config.min_snr, config.zero_terminal_snr)
     if start >= config.steps:
         return
     batches = _make_batches(training)
@@ -289,6 +293,7 @@ def _passes(training: _Training, start: int) -> Iterator[Any]:
         config.batch_size * config.accumulate * processes,
         config.cache_variants,
         config.time_shift,
+        repeat_pairs(training.pairs, config.repeat_threshold),
     )
     numbers = step_numbers(
         start,

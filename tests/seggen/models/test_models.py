@@ -254,6 +254,7 @@ def test_a_base_inside_the_package_is_written_relative_to_it():
         ({"format": 2}, "format is 2; expected 1"),
         ({"size": [16]}, r"size is \[16\]; expected height and width"),
         ({"palette": {}}, "palette"),
+        ({"zero_terminal_snr": 1}, "zero_terminal_snr is 1; expected true or false"),
     ],
 )
 def test_a_damaged_record_is_one_error(tmp_path, change, message):

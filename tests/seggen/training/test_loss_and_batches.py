@@ -112,6 +112,23 @@ def test_the_error_is_that_of_what_the_base_predicts(tiny_sd_folder, pairs, pale
     assert float(weighted) == pytest.approx(float((errors * weights).mean()), rel=1e-4)
 
 
+def test_the_last_noise_level_may_be_noise_alone(tiny_sd_folder, pairs, palette):
+    base = load_components(tiny_sd_folder)
+    with pytest.raises(InputError, match="a base that predicts 'v_prediction', not 'epsilon'"):
+        DenoisingLoss(base.scheduler, zero_terminal_snr=True)
+    base.scheduler.register_to_config(prediction_type="v_prediction")
+    batch = FreshBatches(base, record_of("text2mask", palette))(samples_of(pairs, cached=False))
+    last = dataclasses.replace(batch, times=torch.full_like(batch.times, 999))
+    with torch.no_grad():
+        predicted = base.unet(batch.noise, last.times, batch.context).sample
+        found = DenoisingLoss(base.scheduler, None, True)(base.unet, None, last)
+        kept = DenoisingLoss(base.scheduler)(base.unet, None, last)
+    # Of noise alone, velocity is the latents, turned round.
+    expected = float((predicted + batch.latents).square().mean())
+    assert float(found) == pytest.approx(expected, rel=1e-3)
+    assert float(kept) != pytest.approx(expected, rel=1e-3)
+
+
 def test_objects_weigh_more_than_the_background(tiny_sd_folder, pairs, palette):
     base, record = load_components(tiny_sd_folder), record_of("mask2img", palette)
     even, weighted = (

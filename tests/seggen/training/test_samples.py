@@ -10,7 +10,12 @@ import pytest
 from mf_plugin.errors import InputError
 from mf_plugin.seggen.pairs import SegGenPairs
 from mf_plugin.seggen.training.config import SegGenTrainConfig, load_train_config
-from mf_plugin.seggen.training.samples import SampleStream, draw_variant, step_numbers
+from mf_plugin.seggen.training.samples import (
+    SampleStream,
+    draw_variant,
+    repeat_pairs,
+    step_numbers,
+)
 
 
 @pytest.fixture()
@@ -23,6 +28,19 @@ def test_every_epoch_meets_every_image_once_in_another_order(pairs):
     epochs = [[stream[n].pair_index for n in range(5 * e, 5 * e + 5)] for e in range(6)]
     assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 2
+
+
+def test_images_with_rare_categories_are_met_more_often(pairs):
+    """Category 3 is in 2 of 5 images, 5 in 3, 9 in 3: with t = 1, r = 1.58, 1.29, 1.29."""
+    repeats = repeat_pairs(pairs, 1.0)
+    assert pairs.image_ids == (1, 2, 4, 7, 8)
+    assert repeats.tolist() == [5, 6, 5, 6, 5]
+    stream = SampleStream(pairs, 1, 0.0, 4, repeats=repeats)
+    for epoch in range(2):
+        met = Counter(stream[n].pair_index for n in range(27 * epoch, 27 * (epoch + 1)))
+        assert [met[i] for i in range(5)] == repeats.tolist()
+    assert repeat_pairs(pairs, 0.3).tolist() == [4] * 5
+    assert repeat_pairs(pairs, 0.0) is None
 
 
 def test_a_sample_depends_on_its_number_alone(pairs):
@@ -102,6 +120,8 @@ def test_the_learning_rate_climbs_holds_and_falls(tiny_config):
         (dict(time_shift=0.0), "time_shift is 0.0; expected more than 0"),
         (dict(what="text2mask", object_weight=2.0), "object_weight is 2.0; expected 1"),
         (dict(what="text2mask", conditioning_lr=2.0), "conditioning_lr is 2.0; expected 1"),
+        (dict(repeat_threshold=2.0), "repeat_threshold is 2.0; expected 0 to 1"),
+        (dict(what="mask2img", zero_terminal_snr=True), "zero_terminal_snr is True; expected Fal"),
         (dict(tracker="wandb"), "tracker is 'wandb'"),
         (dict(save_dtype="int8"), "save_dtype is 'int8'"),
         (dict(cache_variants=-1), "cache_variants is -1"),

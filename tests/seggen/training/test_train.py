@@ -206,6 +206,25 @@ def test_a_trained_model_can_be_gone_on_from_if_it_fits(tiny_config, tmp_path):
         train(tiny_config(start=str(first), kind="semantic"), tmp_path / "c", device="cpu")
 
 
+def test_a_model_of_levels_that_end_in_noise_samples_on_them(
+    tiny_config, tiny_sd2_folder, tmp_path
+):
+    config = tiny_config(base=tiny_sd2_folder, steps=1, zero_terminal_snr=True)
+    out = train(config, tmp_path / "a", device="cpu")
+    assert read_record(out).zero_terminal_snr
+    scheduler = Text2Mask.from_pretrained(out)._pipeline.scheduler
+    assert float(scheduler.alphas_cumprod[-1]) == 0
+    scheduler.set_timesteps(4)
+    assert scheduler.timesteps.tolist() == [999, 749, 499, 249]
+    assert np.isfinite(Text2Mask.from_pretrained(out)(["a cat"], seeds=[1], steps=2)).all()
+    with pytest.raises(InputError, match="PNDMScheduler has no rescale_betas_zero_snr, which"):
+        Text2Mask.from_pretrained(out, scheduler="PNDMScheduler")
+    plain = train(tiny_config(base=tiny_sd2_folder, steps=1), tmp_path / "b", device="cpu")
+    assert float(Text2Mask.from_pretrained(plain)._pipeline.scheduler.alphas_cumprod[-1]) > 0
+    with pytest.raises(InputError, match="expected a base that predicts 'v_prediction', not 'eps"):
+        train(tiny_config(zero_terminal_snr=True), tmp_path / "c", device="cpu")
+
+
 def test_captions_of_a_file(tiny_config, tmp_path):
     path = tmp_path / "captions.json"
     entries = [{"image_id": i, "caption": "a cat"} for i in (1, 2, 4, 7)]
