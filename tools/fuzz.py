@@ -26,7 +26,7 @@ from mf_plugin.fuzz.targets import TARGETS
 SHARES = {"lvis": 24, "truth": 12, "results": 20, "vocabulary": 10, "generation_config": 12}
 SHARES |= {"benchmark_config": 6, "tiny_sd_config": 4, "finished": 6, "scores": 5, "config_file": 1}
 SHARES |= {"colormap": 8, "palette": 4, "seggen_record": 4, "captions": 4, "masksyn": 4}
-SHARES |= {"seggen_config": 8, "seggen_train_config": 4}
+SHARES |= {"source": 8, "seggen_config": 8, "seggen_train_config": 4}
 DRIVERS = {"random": run_random, "atheris": run_atheris}
 
 

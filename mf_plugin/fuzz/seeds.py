@@ -92,6 +92,25 @@ def results() -> list[dict[str, Any]]:
     ]
 
 
+def panoptic() -> dict[str, Any]:
+    """The images and categories of `lvis` in COCO's panoptic form; its PNGs are of `labels`."""
+    data = lvis()
+    for image in data["images"]:
+        del image["neg_category_ids"], image["not_exhaustive_category_ids"]
+    data["annotations"] = [
+        {
+            "image_id": number,
+            "file_name": f"{number}.png",
+            "segments_info": [
+                {"id": 1, "category_id": number, "area": 50, "iscrowd": 0},
+                {"id": 2, "category_id": 3, "area": 9, "iscrowd": 1},
+            ],
+        }
+        for number in (1, 2)
+    ]
+    return data
+
+
 def captions() -> dict[str, Any]:
     """What people say of the images of `lvis`, in COCO's form."""
     said = ((1, "Two cups and a bow."), (2, " A cup\n beside 3 anvils. "), (1, "9 anvils, a room"))

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from mf_plugin.errors import InputError
 from mf_plugin.evaluation.caption_agreement import measure_agreement
 from mf_plugin.evaluation.painted_maps import read_masksyn
 from mf_plugin.fuzz import seeds
@@ -19,6 +21,8 @@ from mf_plugin.seggen.captions import expect_categories, read_blip2_captions, re
 from mf_plugin.seggen.colormap import KINDS, Segment, decode, encode
 from mf_plugin.seggen.palette import Palette, make_palette
 from mf_plugin.seggen.record import FILE, read_record, write_record
+from mf_plugin.seggen.source import SourceConfig
+from mf_plugin.seggen.sources import read_source
 from mf_plugin.vocabulary import Vocabulary
 
 _MOST_SIDE = 40  # pixels of a colour map
@@ -92,6 +96,34 @@ def captions(choices: Choices, folder: Path) -> None:
         for text in texts:
             if set(expect_categories(text, vocabulary)) - {1, 2, 3}:
                 raise AssertionError(f"{text!r} names a category that is not there")
+
+
+def source(choices: Choices, folder: Path) -> None:
+    """Read a real data set of either json, with every mask that it gives, and every path."""
+    labels = folder / "labels"
+    labels.mkdir(exist_ok=True)
+    for number in (1, 2):
+        pixels = np.zeros((*seeds.SIDES, 3), np.uint8)
+        pixels[3:8, 2:12, 0] = number
+        Image.fromarray(pixels).save(labels / f"{number}.png")
+    panoptic = bool(choices.below(2))
+    data = seeds.panoptic() if panoptic else seeds.lvis()
+    path = write_mutated(folder / "a.json", data, choices)
+    config = SourceConfig(
+        "panoptic" if panoptic else "instance", images=folder, annotations=path, labels=labels
+    )
+    found = read_source(config)
+    for image in found.images:
+        if not found.image_file(image.id).resolve().is_relative_to(folder.resolve()):
+            raise AssertionError(f"{image.file_name!r} leads out of the folder")
+        if set(found.not_exhaustive(image.id)) - {c.id for c in found.vocabulary}:
+            raise AssertionError("an unknown category is not exhaustively labelled")
+        try:
+            segments = found.segments(image.id)
+        except InputError:
+            continue  # a label map that is not there
+        if any(mask.shape != image.size or not mask.any() for _, mask in segments):
+            raise AssertionError(f"a mask of image {image.id} is not of its size, or empty")
 
 
 def masksyn(choices: Choices, folder: Path) -> None:

@@ -32,7 +32,7 @@ from mf_plugin.fuzz.configs import (
     tiny_sd_config,
 )
 from mf_plugin.fuzz.mutate import corrupt, mutate, to_bytes, write_mutated
-from mf_plugin.fuzz.seggen import captions, colormap, masksyn, palette, seggen_record
+from mf_plugin.fuzz.seggen import captions, colormap, masksyn, palette, seggen_record, source
 from mf_plugin.generation.finished import rewrite_report
 from mf_plugin.lvis.io import read_categories, read_lvis, validate_lvis, write_json_atomic
 from mf_plugin.lvis.merge import merge_lvis
@@ -162,6 +162,7 @@ TARGETS: dict[str, Target] = {
     "seggen_record": seggen_record,
     "captions": captions,
     "masksyn": masksyn,
+    "source": source,
     "seggen_config": seggen_config,
     "seggen_train_config": seggen_train_config,
 }

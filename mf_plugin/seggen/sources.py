@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from PIL import Image
 from pycocotools import mask as mask_api
 
 from mf_plugin.errors import InputError
-from mf_plugin.lvis.io import image_path, read_lvis
+from mf_plugin.lvis.io import read_lvis
 from mf_plugin.seggen.source import (
     Mask,
     Pixels,
@@ -29,6 +30,12 @@ from mf_plugin.seggen.source import (
     SourceImage,
     list_files,
     read_pixels,
+)
+from mf_plugin.seggen.source_checks import (
+    check_images,
+    check_objects,
+    check_panoptic,
+    file_name,
 )
 from mf_plugin.vocabulary import Vocabulary
 
@@ -54,10 +61,12 @@ class _Instances(Source):
         data = read_lvis(self._path)
         vocabulary = _vocabulary_of(data["categories"], self._path)
         known = {category.id for category in vocabulary}
+        with _named(self._path):
+            sizes = check_images(data["images"], known)
+            check_objects(data["annotations"], sizes, known)
         self._objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self._open: dict[int, set[int]] = defaultdict(set)
         for annotation in data["annotations"]:
-            _check_category(annotation, known, self._path)
             if annotation.get("iscrowd"):  # a region of many objects, none of them outlined
                 self._open[annotation["image_id"]].add(annotation["category_id"])
             else:
@@ -65,7 +74,7 @@ class _Instances(Source):
         for image in data["images"]:
             self._open[image["id"]].update(image.get("not_exhaustive_category_ids", ()))
         images = [
-            SourceImage(image["id"], _file_name(image), (image["height"], image["width"]))
+            SourceImage(image["id"], file_name(image), sizes[image["id"]])
             for image in data["images"]
         ]
         super().__init__(images, vocabulary, known, config.images)
@@ -144,18 +153,12 @@ class _Panoptic(Source):
         data = read_lvis(self._path)
         vocabulary = _vocabulary_of(data["categories"], self._path)
         known = {category.id for category in vocabulary}
-        self._entries: dict[int, dict[str, Any]] = {}
-        for entry in data["annotations"]:
-            if not isinstance(entry.get("segments_info"), list) or "file_name" not in entry:
-                raise InputError(
-                    f"{self._path} has an annotation without segments_info and file_name; expected "
-                    "a COCO panoptic json"
-                )
-            for segment in entry["segments_info"]:
-                _check_category(segment, known, self._path)
-            self._entries[entry["image_id"]] = entry
+        with _named(self._path):
+            sizes = check_images(data["images"], known)
+            check_panoptic(data["annotations"], sizes, known)
+        self._entries = {entry["image_id"]: entry for entry in data["annotations"]}
         images = [
-            SourceImage(image["id"], _file_name(image), (image["height"], image["width"]))
+            SourceImage(image["id"], file_name(image), sizes[image["id"]])
             for image in data["images"]
             if image["id"] in self._entries
         ]
@@ -174,6 +177,11 @@ class _Panoptic(Source):
         pixels = read_pixels(path, "label map")
         if pixels.ndim != 3:
             raise InputError(f"{path} is not RGB; expected COCO panoptic's coded ids")
+        if pixels.shape[:2] != self.by_id[image_id].size:
+            raise InputError(
+                f"{path} is {pixels.shape[:2]} (height, width); its image is "
+                f"{self.by_id[image_id].size}"
+            )
         red, green, blue = (pixels[..., k].astype(np.int64) for k in range(3))
         ids = red + 256 * green + 256 * 256 * blue
         found = [(info["category_id"], ids == info["id"]) for info in self._infos(image_id)]
@@ -185,23 +193,17 @@ class _Panoptic(Source):
 
 
 def _vocabulary_of(categories: Iterable[Mapping[str, Any]], path: Path) -> Vocabulary:
-    try:
+    with _named(path):
         return Vocabulary.from_categories(categories)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file before what is wrong in it."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def _check_category(annotation: Mapping[str, Any], known: set[int], path: Path) -> None:
-    if annotation.get("category_id") not in known:
-        raise InputError(
-            f"{path}: annotation {annotation.get('id')!r} has the unknown category id "
-            f"{annotation.get('category_id')!r}"
-        )
-
-
-def _file_name(image: Mapping[str, Any]) -> str:
-    """COCO's ``file_name`` is relative to the split's folder; LVIS has the path in ``coco_url``."""
-    return image["file_name"] if image.get("file_name") else image_path(image)
 
 
 def _class_names(classes: tuple[str, ...] | str | Path | None) -> Sequence[str]:

@@ -137,9 +137,66 @@ def test_a_source_that_lacks_something(settings, message):
 
 def test_annotations_that_do_not_fit(tmp_path):
     path = write_json(tmp_path / "a.json", [{"id": 7, "image_id": 3, "category_id": 9}])
-    with pytest.raises(InputError, match="annotation 7 has the unknown category id 9"):
+    with pytest.raises(InputError, match=r"a\.json: annotation 7: unknown category id 9"):
         read_source(SourceConfig("instance", annotations=path))
-    with pytest.raises(InputError, match="without segments_info"):
+    with pytest.raises(InputError, match="has no segments_info and file_name"):
         read_source(SourceConfig("panoptic", annotations=path, labels=tmp_path))
     with pytest.raises(InputError, match="is not a file"):
         read_source(SourceConfig("instance", annotations=tmp_path / "no.json"))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"id": None}, "expected an object with an integer id"),
+        ({"height": 0}, "image 3: expected height in pixels, got 0"),
+        ({"file_name": "../a.png"}, "image 3: '../a.png' is not a path inside the data set"),
+        (
+            {"not_exhaustive_category_ids": [8]},
+            "not_exhaustive_category_ids is \\[8\\], expected ids",
+        ),
+    ],
+)
+def test_images_that_do_not_fit(tmp_path, change, message):
+    path = write_json(tmp_path / "a.json", [], **change)
+    with pytest.raises(InputError, match=rf"a\.json: .*{message}"):
+        read_source(SourceConfig("instance", annotations=path))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"image_id": 8}, "annotation 7: unknown image id 8"),
+        ({"segmentation": None}, "annotation 7: expected segmentation as a list of polygons"),
+        ({"segmentation": {"size": [8, 6], "counts": [1]}}, "annotation 7: mask of size"),
+        ({"iscrowd": 2}, "annotation 7: iscrowd is 2, expected 0 or 1"),
+        ({"id": "x"}, "expected an object, its id a number from 0"),
+    ],
+)
+def test_objects_that_do_not_fit(tmp_path, change, message):
+    sound = {"id": 7, "image_id": 3, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 2]]}
+    path = write_json(tmp_path / "a.json", [sound])
+    assert read_source(SourceConfig("instance", annotations=path)).categories(3) == (1,)
+    path = write_json(tmp_path / "a.json", [sound | change])
+    with pytest.raises(InputError, match=rf"a\.json: .*{message}"):
+        read_source(SourceConfig("instance", annotations=path))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"file_name": "../a.png"}, "'../a.png' is not a path inside the folder of labels"),
+        ({"segments_info": [{"category_id": 1}]}, "segment None: expected an id of 0 to 16777215"),
+        ({"segments_info": [{"id": 5, "category_id": 9}]}, "segment 5: unknown category id 9"),
+    ],
+)
+def test_panoptic_entries_that_do_not_fit(tmp_path, change, message):
+    pixels, infos = encode_panoptic([(1, square(0, 0, 2))], (6, 8))
+    entry = {"image_id": 3, "file_name": "a.png", "segments_info": infos}
+    path = write_json(tmp_path / "p.json", [entry | change])
+    with pytest.raises(InputError, match=rf"p\.json: annotation None: {message}"):
+        read_source(SourceConfig("panoptic", annotations=path, labels=tmp_path))
+    path = write_json(tmp_path / "p.json", [entry])
+    Image.fromarray(pixels[:, :4]).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"is \(6, 4\) \(height, width\); its image is \(6, 8\)"):
+        read_source(SourceConfig("panoptic", annotations=path, labels=tmp_path)).segments(3)
