@@ -95,6 +95,14 @@ def parse_arguments() -> argparse.Namespace:
         metavar="N",
         help="of Ray: of a group, before the run stops (default: %(default)s)",
     )
+    parser.add_argument(
+        "--hung-after",
+        type=float,
+        default=RayConfig.hung_after,
+        metavar="SECONDS",
+        help="of Ray: without an answer, until a worker is replaced (default: %(default)s; and "
+        "ten times the longest group so far)",
+    )
     arguments = parser.parse_args()
     if arguments.launcher == "none" and (arguments.address or arguments.workers is not None):
         parser.error("--address and --workers are for --launcher ray")
@@ -131,7 +139,7 @@ def main() -> None:
     config = dataclasses.replace(config, **changes)
     ray = None
     if arguments.launcher == "ray":
-        ray = RayConfig(arguments.address, arguments.workers, arguments.tries)
+        ray = RayConfig(arguments.address, arguments.workers, arguments.tries, arguments.hung_after)
     device = arguments.device or find_device()
     storage = open_storage(arguments.out)
     if arguments.preview is None:

@@ -8,13 +8,15 @@ another one is started in its place. A worker whose models differ from the first
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from mf_plugin.errors import InputError, RunFailed
 from mf_plugin.extras import MissingExtra, require
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _FATAL = (InputError, MissingExtra)  # the same worker would fail in the same way again
 _PATIENCE = 10.0  # seconds
+_TIMES_LONGEST = 10  # a group is lost that takes so much longer than the longest one so far
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,28 @@ class RayConfig:
         workers: actors; None for as many as the cluster has GPUs, or shares of ``threads`` CPUs.
         tries: of a group, or of starting a worker, before it is given up. A lost worker counts as
             a try, so that a group which kills its worker ends; more where machines come and go.
+        hung_after: seconds without an answer, and ten times the longest group so far, after which
+            a worker that makes a group is taken for hung: it is ended like a lost one.
     """
 
     address: str | None = None
     workers: int | None = None
     tries: int = 5
+    hung_after: float = 1800.0
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers is {self.workers}; expected at least 1")
         if self.tries < 1:
             raise InputError(f"tries is {self.tries}; expected at least 1")
+        if not self.hung_after > 0:
+            raise InputError(f"hung_after is {self.hung_after}; expected seconds, more than 0")
+
+
+class _Call(NamedTuple):
+    worker: int
+    what: str  # "load" or "make"
+    began: float  # of time.monotonic
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,8 @@ class RayMaker:
         self._identity = identify(plan)
         self._device, self._config = device, config
         self._workers: dict[int, _Worker] = {}
-        self._calls: dict[Any, tuple[int, str]] = {}  # ref -> (worker, "load" or "make")
+        self._calls: dict[Any, _Call] = {}
+        self._longest = 0.0  # seconds of a group
         self._idle: list[int] = []
         self._later: tuple[Round, ...] = ()
         self._start_failures = 0  # in a row
@@ -207,7 +222,7 @@ class RayMaker:
         number, self._num_started = self._num_started, self._num_started + 1
         actor = actor_class.remote(self._generator, self._device, os.getcwd())
         self._workers[number] = _Worker(number, actor)
-        self._calls[actor.load.remote()] = number, "load"
+        self._calls[actor.load.remote()] = _Call(number, "load", time.monotonic())
 
     def _hand_out(self, schedule: Schedule) -> None:
         for number in tuple(self._idle):
@@ -215,15 +230,21 @@ class RayMaker:
             if index is None:
                 return
             self._idle.remove(number)
-            self._calls[self._workers[number].actor.make.remote(index)] = number, "make"
+            ref = self._workers[number].actor.make.remote(index)
+            self._calls[ref] = _Call(number, "make", time.monotonic())
 
     def _wait(self, schedule: Schedule | None) -> Iterator[MadeGroup] | tuple[()]:
         """Take in what comes back next."""
         if not self._calls:
             cause = self._failures[-1].cause if self._failures else "none was started"
             raise RunFailed(f"no worker is left: {cause}; what is done stays")
-        (ref,), _ = self._ray.wait(list(self._calls), num_returns=1)
-        number, what = self._calls.pop(ref)
+        ready, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=self._time_left())
+        if not ready:
+            assert schedule is not None
+            self._end_hung(schedule)
+            return ()
+        (ref,) = ready
+        number, what, began = self._calls.pop(ref)
         try:
             result = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
@@ -240,9 +261,31 @@ class RayMaker:
             return ()
         assert schedule is not None
         schedule.done(number)
+        self._longest = max(self._longest, time.monotonic() - began)
+        self._end_hung(schedule)
         self._idle.append(number)
         self._made[self._workers[number].node or ""] += 1
         return iter((result,))
+
+    @property
+    def _limit(self) -> float:
+        """Seconds after which a worker that makes a group is taken for hung."""
+        return max(self._config.hung_after, _TIMES_LONGEST * self._longest)
+
+    def _time_left(self) -> float | None:
+        """Seconds until the next worker is taken for hung; None while none makes a group."""
+        began = min((c.began for c in self._calls.values() if c.what == "make"), default=math.inf)
+        return None if began == math.inf else max(0.0, began + self._limit - time.monotonic())
+
+    def _end_hung(self, schedule: Schedule) -> None:
+        now, limit = time.monotonic(), self._limit
+        late = [r for r, c in self._calls.items() if c.what == "make" and now - c.began > limit]
+        for ref in late:
+            if self._ray.wait([ref], timeout=0)[0]:
+                continue  # its answer came meanwhile
+            number = self._calls.pop(ref).worker
+            cause = TimeoutError(f"no answer for {limit:.0f} seconds")
+            self._not_made(schedule, number, cause, lost=True)
 
     def _started(self, number: int, introduction: Introduction) -> None:
         first = self._first

@@ -28,6 +28,7 @@ class SquaresConfig(GeneratorConfig):
         seconds: that painting a group takes.
         killed: group -> how often its worker's process is killed.
         broken: group -> how often painting it raises.
+        hung: group -> how often painting it never ends.
         unloadable: how many workers cannot load their models; -1: the models are bad.
         marks: a folder where workers note what happened.
     """
@@ -42,6 +43,7 @@ class SquaresConfig(GeneratorConfig):
     seconds: float = 0.0
     killed: dict[int, int] = field(default_factory=dict)
     broken: dict[int, int] = field(default_factory=dict)
+    hung: dict[int, int] = field(default_factory=dict)
     unloadable: int = 0
     strange: int = 0
 
@@ -108,6 +110,8 @@ class SquaresPainter:
         time.sleep(config.seconds)
         if config.happens(f"killed-{group.index}", config.killed.get(group.index, 0)):
             os.kill(os.getpid(), signal.SIGKILL)
+        if config.happens(f"hung-{group.index}", config.hung.get(group.index, 0)):
+            time.sleep(3600)
         if config.happens(f"broken-{group.index}", config.broken.get(group.index, 0)):
             raise ZeroDivisionError(f"the brush of group {group.index} is broken")
         return np.full((len(group.numbers), 16, 16, 3), 10 * group.index, np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -89,6 +90,19 @@ def test_killed_workers_cost_a_group_each(squares, tmp_path):
     assert "died" in causes[4]
     assert run["workers"] == 2 and run["workers_started"] == 5  # 3 lost; an error loses none
     assert sum(run["groups_by_node"].values()) == 6
+
+
+def test_a_worker_that_hangs_is_ended_and_its_group_made_by_another(squares, tmp_path):
+    """While the other one works, and when nothing else is left to wait for."""
+    alone = generate(squares(), tmp_path / "alone")
+    config = squares(hung={0: 1, 5: 1}, seconds=0.1)
+    folder = generate(config, tmp_path / "ray", ray=dataclasses.replace(TWO, hung_after=1.5))
+    assert hash_files(folder) == hash_files(alone)
+    run = read_run(folder)
+    assert sorted(failure["group"] for failure in run["failures"]) == [0, 5]
+    causes = [failure["cause"] for failure in run["failures"]]
+    assert all(re.fullmatch(r"TimeoutError: no answer for \d+ seconds", c) for c in causes), causes
+    assert run["workers"] == 2 and run["workers_started"] == 4
 
 
 @pytest.mark.heavy
