@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LINT_STAMP := $(VENV)/.installed-lint
 DOCS_STAMP := $(VENV)/.installed-docs
-EXTRAS := diffusion,mmdet,eval,judge,scale,dev
+EXTRAS := diffusion,mmdet,eval,scale,dev
 CONSTRAINTS := constraints.txt
 
 .PHONY: help setup demo test test-heavy lint docs fuzz demo-seeds demo-detectors clean

@@ -25,8 +25,6 @@ EXTRAS = {
     "detectron2": [*TORCH, "centernet2>=1.0.post20221121", "lvis>=0.5.3", "timm>=0.9"],
     # msgspec reads results, numba accumulates AP under resampled images.
     "eval": ["hotcoco", "matplotlib>=3.8", "msgspec>=0.18", "numba>=0.60"],
-    # Judges of generated images: tools/judge_segmentor.py.
-    "judge": [*TORCH, "segmentation-models-pytorch>=0.5"],
     # fsspec and s3fs: --out s3://...
     "scale": ["ray>=2.40", "fsspec>=2025.3", "s3fs>=2025.3"],
     # moto: an S3-compatible server for the tests, which flask serves.

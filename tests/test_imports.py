@@ -67,7 +67,6 @@ OPTIONAL = (
     "hotcoco",
     "matplotlib",
     "scipy",
-    "segmentation_models_pytorch",
     "ray",
 )
 

@@ -1,15 +1,15 @@
 """How well SegGen's models keep to what they are given.
 
 Mask2Img: mean IoU between the masks that images were painted over and what a judge sees in them.
-DIR is a folder of ImgSyn or MaskSyn; the judge is that of tools/judge_segmentor.py. The same on
-real images with their own masks is what the judge gives at best:
+DIR is a folder of ImgSyn or MaskSyn; judge, results and calibration are those of
+tools/judge_detector.py. The same on real images with their own masks is what the judge gives at
+best:
 
     python tools/judge_seggen.py faithfulness --dataset DIR \\
-        --results work_dirs/judge/segmentor_on_DIR.json \\
+        --results work_dirs/judge/on_DIR/results.segm.json \\
+        --calibration work_dirs/judge/calibration.json \\
         --real work_dirs/judge/data/calibration \\
-        --real-results work_dirs/judge/segmentor_on_real.json --out work_dirs/faithfulness.json
-
-A detector's results do as well, with the --calibration of tools/judge_detector.py.
+        --real-results work_dirs/judge/run/results.segm.json --out work_dirs/faithfulness.json
 
 Text2Mask: which of the categories that captions name have a segment in the painted colour map, of
 a MaskSyn folder, or of maps painted for the composed captions of a real dataset:
@@ -37,9 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     faithfulness = commands.add_parser("faithfulness", help="mIoU of masks with what a judge sees")
     faithfulness.add_argument("--dataset", type=Path, required=True, metavar="DIR")
     faithfulness.add_argument("--results", type=Path, required=True, help="the judge's, on DIR")
-    faithfulness.add_argument(
-        "--calibration", type=Path, help="of a detector: the score from which detections count"
-    )
+    faithfulness.add_argument("--calibration", type=Path, required=True)
     faithfulness.add_argument("--real", type=Path, metavar="DIR", help="a folder of real images")
     faithfulness.add_argument("--real-results", type=Path, help="the judge's, on the real images")
 
@@ -64,7 +62,7 @@ def judge_faithfulness(args: argparse.Namespace) -> dict[str, Any]:
 
     if (args.real is None) != (args.real_results is None):
         raise InputError("--real and --real-results: expected both or none")
-    score = 0.0 if args.calibration is None else valid_instances.read_score(args.calibration)
+    score = valid_instances.read_score(args.calibration)
     report: dict[str, Any] = {"score": score}
     sources = {"dataset": (args.dataset, args.results), "real": (args.real, args.real_results)}
     for name, (folder, results) in sources.items():

@@ -16,7 +16,7 @@ against that. Shapes: N images, K categories, B bootstrap draws, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,9 @@ def count_overlaps(dataset: GroundTruth, results: Results, score: float) -> Over
         raise InputError(f"{results.name}: detections without masks, expected a judge with masks")
     scope = dataset.scope
     place = {c: k for k, c in enumerate(scope.category_ids.tolist())}
+    annotations: dict[int, list[dict[str, Any]]] = {i: [] for i in scope.image_ids.tolist()}
+    for annotation in dataset.data["annotations"]:
+        annotations[annotation["image_id"]].append(annotation)
     open_ended = {
         image["id"]: [place[c] for c in image["not_exhaustive_category_ids"] if c in place]
         for image in dataset.data["images"]
@@ -75,14 +78,19 @@ def count_overlaps(dataset: GroundTruth, results: Results, score: float) -> Over
     counting = counting[np.argsort(results.scores[counting], kind="stable")]
     shape = (len(scope.image_ids), len(place))
     both, wanted, seen = (np.zeros(shape, np.int64) for _ in range(3))
-    for row, (image_id, first) in enumerate(
-        zip(scope.image_ids.tolist(), draw_annotations(dataset), strict=True)
+    for row, (image_id, size) in enumerate(
+        zip(scope.image_ids.tolist(), scope.sizes.tolist(), strict=True)
     ):
+        asked = [
+            (place[a["category_id"]], _to_mask(to_rle(a["segmentation"], size)))
+            for a in annotations[image_id]
+        ]
+        asked.sort(key=lambda item: -int(item[1].sum()))
         found = [
             (int(results.category[k]), _to_mask(results.masks[k]))
             for k in counting[results.image[counting] == row].tolist()
         ]
-        second = draw_labels(found, first.shape)
+        first, second = draw_labels(asked, size), draw_labels(found, size)
         second[np.isin(second, open_ended[image_id]) & (first != second)] = BACKGROUND
         wanted[row] = _count(first, len(place))
         seen[row] = _count(second, len(place))
@@ -90,24 +98,7 @@ def count_overlaps(dataset: GroundTruth, results: Results, score: float) -> Over
     return Overlaps(both, wanted, seen)
 
 
-def draw_annotations(dataset: GroundTruth) -> Iterator[LabelMap]:
-    """int32[H, W] of each image: the category at each pixel, counted from 0 in the order of
-    ``dataset.scope``, else BACKGROUND. Where masks overlap, the smaller one lies on top."""
-    scope = dataset.scope
-    place = {c: k for k, c in enumerate(scope.category_ids.tolist())}
-    annotations: dict[int, list[dict[str, Any]]] = {i: [] for i in scope.image_ids.tolist()}
-    for annotation in dataset.data["annotations"]:
-        annotations[annotation["image_id"]].append(annotation)
-    for image_id, size in zip(scope.image_ids.tolist(), scope.sizes.tolist(), strict=True):
-        masks = [
-            (place[a["category_id"]], _to_mask(to_rle(a["segmentation"], size)))
-            for a in annotations[image_id]
-        ]
-        masks.sort(key=lambda item: -int(item[1].sum()))
-        yield draw_labels(masks, size)
-
-
-def draw_labels(masks: list[tuple[int, npt.NDArray[np.bool_]]], size: Sequence[int]) -> LabelMap:
+def draw_labels(masks: list[tuple[int, npt.NDArray[np.bool_]]], size: list[int]) -> LabelMap:
     """int32[H, W]: the last of the masks (label, bool[H, W]) at each pixel, else BACKGROUND."""
     labels = np.full(tuple(size), BACKGROUND, np.int32)
     for label, mask in masks:

@@ -66,23 +66,6 @@ def test_faithfulness(call, dataset, results, tmp_path):
     assert (code, error) == (2, "error: --real and --real-results: expected both or none\n")
 
 
-def test_faithfulness_by_a_segmentor(call, dataset, tmp_path):
-    """From renderings to the judge, what it sees and its mIoU; three steps teach it nothing."""
-    model, seen, out = (tmp_path / "new" / name for name in ("judge.pt", "seen.json", "f.json"))
-    given = ["--dataset", dataset, "--out"]
-    code, printed, _ = call("judge_segmentor.py", "train", *given, model, "--steps", 3)
-    assert (code, printed) == (0, f"{model}\n")
-    assert call("judge_segmentor.py", "segment", *given, seen, "--model", model)[0] == 0
-    found = json.loads(seen.read_text())
-    assert found
-    assert {tuple(d) for d in found} == {("image_id", "category_id", "segmentation", "score")}
-    code, printed, _ = call("judge_seggen.py", "faithfulness", *given, out, "--results", seen)
-    assert code == 0 and "dataset: mIoU 0.0" in printed
-    assert json.loads(out.read_text())["score"] == 0
-    code, _, error = call("judge_segmentor.py", "train", *given, model, "--steps", 0)
-    assert (code, error) == (2, "error: steps is 0; expected at least 1\n")
-
-
 def test_agreement_of_a_masksyn_folder(call, dataset, tmp_path):
     first = read_lvis(dataset / "annotations.json")["categories"][0]
     (tmp_path / "annotations.json").write_text(json.dumps({"categories": [first]}))
