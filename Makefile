@@ -7,12 +7,13 @@ DOCS_STAMP := $(VENV)/.installed-docs
 EXTRAS := diffusion,mmdet,eval,scale,dev
 CONSTRAINTS := constraints.txt
 
-.PHONY: help setup demo test test-heavy lint docs fuzz demo-seeds demo-detectors clean
+.PHONY: help setup demo test test-heavy test-matrix lint docs fuzz demo-seeds demo-detectors clean
 
 help:
 	@echo "make demo        set up .venv, then go from mini-LVIS to the rare-category AP table"
 	@echo "make test        set up .venv, then run the tests"
 	@echo "make test-heavy  the tests that take minutes each"
+	@echo "make test-matrix the tests with the oldest and the newest releases; 12 GB of environments"
 	@echo "make lint        check style and types with ruff and mypy"
 	@echo "make docs        build the pages of docs/; a broken link stops it"
 	@echo "make fuzz        100,000 hostile inputs for the readers; a few minutes"
@@ -55,6 +56,10 @@ test: $(STAMP)
 
 test-heavy: $(STAMP)
 	$(BIN)/python -m pytest -m heavy
+
+test-matrix:
+	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt
 
 lint: $(LINT_STAMP)
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ EXTRAS = {
     "diffusion": [
         *TORCH,
         "diffusers>=0.36",
-        "transformers>=4.57",
+        "transformers>=4.57.1",  # 4.57.0 was withdrawn
         "accelerate>=1.0",
         "safetensors>=0.4",
         "scipy>=1.11",

@@ -1,7 +1,8 @@
-"""Text2Mask on the bundled tiny Stable Diffusion, from the demo's real training images, small ones.
+"""Text2Mask on the bundled tiny Stable Diffusion, from parts of the demo's real training images.
 
-A quarter of the pixels costs a sixth of the time: which words stand for which colours is learned
-here, what masks look like by tiny_text2mask_minilvis-demo.py, which goes on from here.
+Parts of 64 x 64 pixels hold an object or three and cost a sixth of whole images: which word stands
+for which colour is learned here, whole scenes by tiny_text2mask_minilvis-demo.py, which goes on
+from here.
 
 Before it: python tools/build_minilvis.py --preset demo --out work_dirs/demo/data
 """
@@ -18,12 +19,12 @@ config = SegGenTrainConfig(
     source=MINILVIS_DEMO,
     base=Path(mf_plugin.__file__).parent / "assets/tiny_sd",
     kind="instance",
-    size=(64, 64),
-    min_area=16,
-    zoom=1.5,  # 560 images are few: parts of them, mirrored too, with a caption of what is left
+    size=(64, 64),  # the single objects that the base knows best
+    zoom=3.0,  # images have 160 x 160: scaled by 0.4 to 1.2
     mirror=True,
-    cache_variants=24,  # x 560 images: 55 MB of latents
-    steps=6_000,
+    min_area=16,
+    cache_variants=36,  # x 560 images: 330 MB of latents and colour maps
+    steps=12_000,
     batch_size=16,
     lr=1e-3,
     warmup=100,
@@ -32,9 +33,10 @@ config = SegGenTrainConfig(
     ema=0.998,
     time_shift=3.0,  # what is painted where is decided in noise
     zero_terminal_snr=True,
+    object_weight=3.0,
     repeat_threshold=0.3,  # rare categories are in 2 % of the images
     checkpoint_every=500,
-    validate_every=1_500,
+    validate_every=2_000,
     validation_images=8,
     validation_steps=25,
     validation_guidance=2.0,

@@ -107,12 +107,15 @@ class Batches(ABC):
             context=context.to(device),
             pooled=None if pooled is None else pooled.to(device),
             sizes=torch.tensor(sizes).float().to(device) if is_sdxl(self._base) else None,
-            condition=None if colormaps is None else condition(colormaps.to(device)),
+            condition=self._condition(colormaps, device),
             weights=self._weights(colormaps, latents.shape[2:], device),
         )
 
+    def _condition(self, colormaps: Any, device: Any) -> torch.Tensor | None:
+        return None if self._maps_come_out else condition(colormaps.to(device))
+
     def _weights(self, colormaps: Any, size: Sequence[int], device: Any) -> torch.Tensor | None:
-        if colormaps is None or self._object_weight == 1:
+        if self._object_weight == 1:
             return None
         torch = require("torch", "diffusion")
         background = torch.tensor(self._record.palette.background, dtype=torch.uint8)
@@ -134,7 +137,8 @@ class Batches(ABC):
         return self._record.what == "text2mask"
 
     def _colormaps(self, pairs: Sequence[Pair]) -> torch.Tensor | None:
-        if self._maps_come_out:
+        """uint8[B, H, W, 3]; None where nothing asks for them."""
+        if self._maps_come_out and self._object_weight == 1:
             return None
         return require("torch", "diffusion").from_numpy(np.stack([pair.colormap for pair in pairs]))
 
@@ -188,7 +192,7 @@ class CachedBatches(Batches):
             self._captions += [pair.caption for pair in part]
             self._sizes += [_sizes(pair) for pair in part]
         self._all_latents = torch.cat(latents)
-        self._all_maps = None if self._maps_come_out else torch.cat(colormaps)
+        self._all_maps = None if colormaps[0] is None else torch.cat(colormaps)
         texts = dict.fromkeys(["", *(record.fill(caption) for caption in self._captions)])
         self._row_of_text = {text: row for row, text in enumerate(texts)}
         self._all_context, self._all_pooled = self._encode_texts(list(texts))

@@ -77,7 +77,7 @@ class SegGenTrainConfig:
             1 becomes s t / (1 + (s - 1) t) (Esser et al. 2024, arXiv 2403.03206, eq. 23); 1: even.
         zero_terminal_snr: whether the last noise level is noise alone, for Text2Mask on a base that
             predicts velocity (noise.py).
-        object_weight: of Mask2Img's error where the map shows an object, to that of background.
+        object_weight: of the error where the map shows an object, to that of background.
         min_snr: gamma of min-SNR weights (Hang et al. 2023); None: all times weigh the same.
         precision: of the passes: "no" (fp32), "fp16" or "bf16". Trained weights are fp32.
         gradient_checkpointing: less memory, more time.
@@ -182,9 +182,8 @@ class SegGenTrainConfig:
         _expect(self, "ema", 0 <= self.ema < 1, "0 to below 1")
         for name in ("lr", "conditioning_lr", "max_grad_norm", "time_shift", "object_weight"):
             _expect(self, name, getattr(self, name) > 0, "more than 0")
-        for name in ("conditioning_lr", "object_weight"):
-            fits = self.what == "mask2img" or getattr(self, name) == 1
-            _expect(self, name, fits, "1: a Text2Mask is given no map")
+        fits = self.what == "mask2img" or self.conditioning_lr == 1
+        _expect(self, "conditioning_lr", fits, "1: a Text2Mask is given no map")
         frozen = self.zero_terminal_snr and self.what == "mask2img"
         _expect(self, "zero_terminal_snr", not frozen, "False: Mask2Img's U-Net is frozen")
         _expect(self, "min_snr", self.min_snr is None or self.min_snr > 0, "more than 0, or None")

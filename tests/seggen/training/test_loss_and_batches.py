@@ -141,6 +141,12 @@ def test_objects_weigh_more_than_the_background(tiny_sd_folder, pairs, palette):
     expected = 1 + 2 * cells
     expected /= expected.mean((1, 2), keepdim=True)
     assert torch.allclose(weighted.weights[:, 0], expected, atol=1e-5)
+    text2mask = record_of("text2mask", palette)
+    painted = FreshBatches(base, text2mask, 3.0)(samples_of(pairs, cached=False))
+    cached = CachedBatches(base, text2mask, pairs, 2, 7, 3.0)(samples_of(pairs, cached=True))
+    for batch in (painted, cached):
+        assert batch.condition is None
+        assert torch.equal(batch.weights, weighted.weights)
     assert float(expected.max()) > 1 > float(expected.min())
     controlnet, unet = build_controlnet(base).eval(), base.unet.eval()
     loss_of = DenoisingLoss(base.scheduler)

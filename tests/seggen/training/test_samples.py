@@ -118,7 +118,7 @@ def test_the_learning_rate_climbs_holds_and_falls(tiny_config):
         (dict(lr=0.0), "lr is 0.0; expected more than 0"),
         (dict(min_snr=0.0), "min_snr is 0.0"),
         (dict(time_shift=0.0), "time_shift is 0.0; expected more than 0"),
-        (dict(what="text2mask", object_weight=2.0), "object_weight is 2.0; expected 1"),
+        (dict(object_weight=0.0), "object_weight is 0.0; expected more than 0"),
         (dict(what="text2mask", conditioning_lr=2.0), "conditioning_lr is 2.0; expected 1"),
         (dict(repeat_threshold=2.0), "repeat_threshold is 2.0; expected 0 to 1"),
         (dict(what="mask2img", zero_terminal_snr=True), "zero_terminal_snr is True; expected Fal"),
