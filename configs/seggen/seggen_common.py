@@ -1,7 +1,9 @@
 """What the configs in this folder share: where the real, labelled images lie, and the recipes."""
 
+from pathlib import Path
 from typing import Any
 
+import mf_plugin
 from mf_plugin.seggen.source import SourceConfig
 
 # python tools/build_minilvis.py --preset demo --out work_dirs/demo/data
@@ -55,3 +57,52 @@ BLIP2: dict[str, Any] = dict(captions="blip2", blip2_model="Salesforce/blip2-opt
 
 # 150 classes: their colours lie nearer to each other than those of up to 133 (docs/seggen.md).
 ADE20K_DISTANCE = 59.0
+
+# The bundled models, on the bundled tiny Stable Diffusion. Parts of 64 x 64 pixels hold an object
+# or three at the scale of whole images, and cost a fifth of them: what stands for which word or
+# colour is learned there (tiny_*_64px.py), whole scenes by what goes on from them (tiny_*.py).
+_TINY: dict[str, Any] = dict(
+    source=MINILVIS_DEMO,
+    base=Path(mf_plugin.__file__).parent / "assets/tiny_sd",
+    kind="instance",
+    mirror=True,
+    repeat_threshold=0.3,  # rare categories are in 2 % of the images
+    time_shift=3.0,  # what is painted where is decided in noise
+    object_weight=3.0,
+    warmup=100,
+    weight_decay=1e-4,
+    ema=0.998,
+    validation_images=8,
+    validation_steps=25,
+    validation_guidance=2.0,
+)
+TINY_PARTS: dict[str, Any] = dict(
+    _TINY,
+    size=(64, 64),  # the single objects that the base knows best
+    zoom=3.0,  # images have 160 x 160: scaled by 0.4 to 1.2
+    min_area=16,
+    cache_variants=36,  # x 560 images: 330 MB of latents and colour maps
+    batch_size=16,
+    lr=1e-3,
+    decay=0.3,
+    checkpoint_every=500,
+    validate_every=2_000,
+)
+TINY_SCENES: dict[str, Any] = dict(
+    _TINY,
+    size=(128, 128),  # the scenes that the base knows
+    zoom=1.5,  # 560 images are few: parts of them, with a caption of what is left
+    cache_variants=12,  # x 560 images: 440 MB of latents and colour maps
+    batch_size=8,
+    lr=3e-4,
+    decay=0.5,
+    checkpoint_every=200,
+    validate_every=500,
+)
+TINY_TEXT2MASK: dict[str, Any] = dict(what="text2mask", zero_terminal_snr=True)
+TINY_MASK2IMG: dict[str, Any] = dict(
+    what="mask2img",
+    conditioning_channels=(32, 64, 96),
+    conditioning_lr=5.0,
+    empty_caption=0.5,  # the colour map says what is where; half of the time it says all
+)
