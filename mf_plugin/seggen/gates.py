@@ -95,6 +95,14 @@ def judge_painted(
     return (*judged, *(Judged(id_, None, None, MISSING) for id_ in missing))
 
 
+def share_of_caption(judged: Iterable[Judged], named: Collection[int]) -> float:
+    """Which share of the categories that a caption names has an object of the colour map, 0 to 1;
+    1 where it names none."""
+    kept = {one.category_id for one in judged if not one.reason}
+    wanted = set(named)
+    return len(kept & wanted) / len(wanted) if wanted else 1.0
+
+
 def judge_real(segments: Iterable[tuple[int, Mask]], gates: GateConfig) -> tuple[Judged, ...]:
     """Segments of a real image at the generated image's size, judged by their area alone.
 

@@ -18,8 +18,14 @@ from mf_plugin.generation.assemble import IMAGE_REJECTED
 from mf_plugin.seggen.assemble import PaintedCanvas, SegGenAssembler
 from mf_plugin.seggen.blip2 import Blip2Captioner
 from mf_plugin.seggen.captions import find_categories
-from mf_plugin.seggen.colormap import decode, encode
-from mf_plugin.seggen.gates import Judged, judge_painted, judge_real, reject_all
+from mf_plugin.seggen.colormap import Segment, decode, encode
+from mf_plugin.seggen.gates import (
+    Judged,
+    judge_painted,
+    judge_real,
+    reject_all,
+    share_of_caption,
+)
 from mf_plugin.seggen.mask2img import Mask2Img
 from mf_plugin.seggen.palette import Palette
 from mf_plugin.seggen.plan import EMPTY, SegGenCanvas, SegGenGroup, SegGenPlan
@@ -120,32 +126,48 @@ class SegGenPainter:
     def _judge(
         self, canvases: Sequence[SegGenCanvas], captions: Sequence[str]
     ) -> list[tuple[Judged, ...]]:
+        """The canvases' segments; of MaskSyn, of the first map that has most of its caption."""
         config, plan = self._config, self._plan
         if self._text2mask is None or not canvases:
             return [judge_real(canvas.segments, config.gates) for canvas in canvases]
-        seeds = [canvas.text2mask_seed for canvas in canvases]
-        maps = self._text2mask(
+        named = [find_categories(caption, plan.vocabulary) for caption in captions]
+        best: list[tuple[Judged, ...]] = [()] * len(canvases)
+        shares = [-1.0] * len(canvases)
+        for number in range(config.text2mask_tries):
+            places = [place for place, share in enumerate(shares) if share < 1]
+            if not places:
+                break
+            seeds = [_seed_of_try(canvases[place], number) for place in places]
+            found = self._paint_maps([captions[place] for place in places], seeds)
+            for place, segments in zip(places, found, strict=True):
+                judged = judge_painted(segments, named[place], config.gates)
+                share = share_of_caption(judged, named[place])
+                if share > shares[place]:
+                    best[place], shares[place] = judged, share
+        return best
+
+    def _paint_maps(self, captions: Sequence[str], seeds: Sequence[int]) -> list[list[Segment]]:
+        """The segments of a colour map for each caption."""
+        config, plan, model = self._config, self._plan, self._text2mask
+        assert model is not None
+        maps = model(
             captions,
-            seeds=[seed for seed in seeds if seed is not None],  # each of MaskSyn's has one
+            seeds=seeds,
             size=config.size,
             steps=config.text2mask_steps,
             guidance=config.text2mask_guidance,
         )
         stuff = {category.id for category in plan.vocabulary} - plan.source.things
         return [
-            judge_painted(
-                decode(
-                    colormap,
-                    self._text2mask.reading_palette,
-                    config.kind,
-                    min_area=config.gates.clean,
-                    reach=self._text2mask.reach,
-                    stuff_ids=stuff,
-                ),
-                find_categories(caption, plan.vocabulary),
-                config.gates,
+            decode(
+                colormap,
+                model.reading_palette,
+                config.kind,
+                min_area=config.gates.clean,
+                reach=model.reach,
+                stuff_ids=stuff,
             )
-            for colormap, caption in zip(maps, captions, strict=True)
+            for colormap in maps
         ]
 
     def _draw(self, judged: Sequence[Judged]) -> Images:
@@ -172,6 +194,14 @@ class SegGenPainter:
             control_scale=config.control_scale,
         )
         return list(images)
+
+
+def _seed_of_try(canvas: SegGenCanvas, number: int) -> int:
+    """The canvas's own seed, then others that are a function of it."""
+    assert canvas.text2mask_seed is not None  # each of MaskSyn's has one
+    if number == 0:
+        return canvas.text2mask_seed
+    return int(np.random.default_rng((canvas.text2mask_seed, number)).integers(2**62))
 
 
 def _check_model(model: Text2Mask | Mask2Img, plan: SegGenPlan) -> None:

@@ -33,6 +33,7 @@ _MOST = {
     "images_per_category": MOST_IMAGES,
     "num_images": MOST_IMAGES,
     "text2mask_steps": 10_000,
+    "text2mask_tries": 1_000,
     "mask2img_steps": 10_000,
     "group_size": 10_000,
     "threads": 1024,
@@ -72,6 +73,8 @@ class SegGenConfig(GeneratorConfig):
         mirror: with "crop", whether half of the parts are mirrored.
         text2mask_steps, text2mask_guidance, mask2img_steps, mask2img_guidance: of the samplers
             (paper: 200 and 40 steps).
+        text2mask_tries: colour maps that are painted for a caption at most, until one has an object
+            of each category that the caption names; the first of those that have most is taken.
         control_scale: factor of what Mask2Img's ControlNet adds.
         scheduler: name of a diffusers scheduler; None is the base's own.
         gates: which segments become objects.
@@ -108,6 +111,7 @@ class SegGenConfig(GeneratorConfig):
     mirror: bool = False
     text2mask_steps: int = 200
     text2mask_guidance: float = 7.5
+    text2mask_tries: int = 1
     mask2img_steps: int = 40
     mask2img_guidance: float = 7.5
     control_scale: float = 1.0
@@ -132,7 +136,7 @@ class SegGenConfig(GeneratorConfig):
         ):
             self._expect(name, getattr(self, name) in allowed, f"one of {tuple(allowed)}")
         counts = ("copies", "images_per_category", "group_size", "threads")
-        for name in (*counts, "text2mask_steps", "mask2img_steps"):
+        for name in (*counts, "text2mask_steps", "text2mask_tries", "mask2img_steps"):
             self._expect(name, getattr(self, name) >= 1, "at least 1")
         for name, most in _MOST.items():
             value = getattr(self, name)

@@ -6,7 +6,13 @@ import pytest
 from mf_plugin.errors import InputError
 from mf_plugin.seggen.colormap import Segment
 from mf_plugin.seggen.fitting import fit_segments, stretched_view
-from mf_plugin.seggen.gates import GateConfig, judge_painted, judge_real, reject_all
+from mf_plugin.seggen.gates import (
+    GateConfig,
+    judge_painted,
+    judge_real,
+    reject_all,
+    share_of_caption,
+)
 from mf_plugin.seggen.views import View
 
 
@@ -36,6 +42,15 @@ def test_painted_segments_and_why_they_are_rejected():
     assert judged[-1].mask is None and judged[0].confidence == 0.9
     all_rejected = reject_all(judged, "image_rejected")
     assert [one.reason for one in all_rejected][:2] == ["image_rejected", "too_small"]
+
+
+def test_the_share_of_a_caption_that_is_an_object():
+    segments = [Segment(1, square(5), 0.9), Segment(2, square(1), 0.9), Segment(4, square(5), 0.9)]
+    judged = judge_painted(segments, (1, 1, 2, 3), GateConfig(min_pixels=5))
+    assert share_of_caption(judged, (1, 1, 2, 3)) == 1 / 3
+    assert share_of_caption(judged, (1,)) == 1
+    assert share_of_caption((), (1,)) == 0
+    assert share_of_caption(judged, ()) == 1
 
 
 def test_captions_need_not_name_what_is_painted():

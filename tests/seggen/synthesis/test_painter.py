@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -27,21 +27,24 @@ CAT, BOW, SPECK = block(2, 2, 14, 14), block(18, 2, 12, 28), block(2, 22, 7, 7)
 
 @dataclass(frozen=True)
 class KnownMaps:
-    """Stands for a Text2Mask that paints one map, in exact colours."""
+    """Stands for a Text2Mask that paints known maps in turn, in exact colours, for one caption."""
 
-    colormap: np.ndarray
+    colormaps: list[np.ndarray]
     reading_palette: Palette
+    seeds: list[int] = field(default_factory=list)
     reach: int = 1
 
-    def __call__(self, captions, **_: object) -> np.ndarray:
-        return np.stack([self.colormap] * len(captions))
+    def __call__(self, captions, *, seeds, **_: object) -> np.ndarray:
+        assert len(captions) == len(seeds) == 1
+        self.seeds.extend(seeds)
+        return self.colormaps[min(len(self.seeds), len(self.colormaps)) - 1][None]
 
 
 @pytest.fixture
 def paint(make_config, models, real_images):
-    """Paint one canvas of "a cat on a bow" (image 2) whose colour map shows other things too."""
+    """Paint one canvas of "a cat on a bow" (image 2) whose colour maps show other things too."""
 
-    def paint(reject: str, **gates: object):
+    def paint(reject: str, maps=(((5, CAT), (11, BOW), (5, SPECK)),), tries=1, **gates: object):
         config = make_config(
             "masksyn",
             text2mask=models / "text2mask",
@@ -52,16 +55,20 @@ def paint(make_config, models, real_images):
             num_images=1,
             reject=reject,
             gates=GateConfig(**{"min_pixels": 60, **gates}),
+            text2mask_tries=tries,
         )
         plan = config.make_plan()
         painter = plan.load_painter("cpu")
-        drawn = [(5, CAT), (11, BOW), (5, SPECK)]
-        colormap = encode(drawn, (32, 32), painter._mask2img.palette, "instance")
-        painter._text2mask = KnownMaps(colormap, painter._mask2img.palette)
+        palette = painter._mask2img.palette
+        colormaps = [encode(list(drawn), (32, 32), palette, "instance") for drawn in maps]
+        painter._text2mask = KnownMaps(colormaps, palette)
         group = plan.groups[0]
         (painted,) = painter.paint(group)
         (result,) = painter.assembler(group, (painted,))
-        return painted, result, colormap
+        seeds = painter._text2mask.seeds
+        assert seeds[0] == group.canvases[0].text2mask_seed and len(set(seeds)) == len(seeds)
+        paint.num_maps = len(seeds)
+        return painted, result, colormaps[0]
 
     return paint
 
@@ -97,3 +104,14 @@ def test_any_painted_segment_where_captions_do_not_say_all(paint):
     painted, result, _ = paint("region", named=False)
     kept = {one.category_id for one in painted.judged if not one.reason}
     assert kept == {5, 11} and result.image.shape == (32, 32, 3)
+
+
+def test_maps_are_painted_until_one_has_all_that_the_caption_names(paint):
+    """'A cat on a bow' names 5 and 9; a speck is no object."""
+    maps = [[(5, SPECK)], [(5, CAT)], [(9, BOW)], [(5, CAT), (9, BOW)], []]
+    kept = []
+    for tries in (1, 2, 3, 4, 9):
+        painted, _, _ = paint("region", maps, tries)
+        kept.append([one.category_id for one in painted.judged if not one.reason])
+        assert paint.num_maps == min(tries, 4)
+    assert kept == [[], [5], [5], [5, 9], [5, 9]]
