@@ -4,21 +4,24 @@
     python tools/bench.py generation --config configs/generation/minilvis_rare.py --device cuda
     python tools/bench.py data --out work_dirs/bench
     python tools/bench.py data --images 5000 --rounds 1 --frameworks mmdet
+    python tools/bench.py merge --out work_dirs/bench
     python tools/bench.py eval --out work_dirs/bench
 
-Writes OUT/<name>.json and prints a table. Nothing else should run on the machine meanwhile.
+Writes OUT/<name>.json and prints a table. Nothing else should run on the machine meanwhile. All
+tables on one page:
+
+    python tools/bench.py page --results work_dirs/bench --out docs/performance.md
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import platform
+import sys
 from pathlib import Path
 from typing import Any
 
-from mf_plugin.bench import data, evaluation
+from mf_plugin.bench import data, evaluation, merging
 from mf_plugin.cli import run
 
 
@@ -41,9 +44,15 @@ def parse_arguments() -> argparse.Namespace:
     loading = benches.add_parser("data", help="loading LVIS with synthetic data; repeat factors")
     data.add_arguments(loading)
     loading.set_defaults(measure=measure_data)
+    joining = benches.add_parser("merge", help="reading, validating, merging LVIS's size")
+    merging.add_arguments(joining)
+    joining.set_defaults(measure=measure_merging)
     comparing = benches.add_parser("eval", help="comparing two runs at LVIS val's size")
     evaluation.add_arguments(comparing)
     comparing.set_defaults(measure=measure_evaluation)
+    page = benches.add_parser("page", help="write the tables of all that was measured")
+    page.add_argument("--results", type=Path, default=Path("work_dirs/bench"), metavar="DIR")
+    page.add_argument("--out", type=Path, required=True, metavar="FILE", help="in markdown")
     return parser.parse_args()
 
 
@@ -72,6 +81,11 @@ def measure_data(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     return {"data": measured}, data.data_table(measured)
 
 
+def measure_merging(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    measured = merging.measure(args)
+    return {"merge": measured}, merging.merging_table(measured)
+
+
 def measure_evaluation(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     measured = evaluation.measure(args)
     return {"eval": measured}, evaluation.evaluation_table(measured)
@@ -79,12 +93,23 @@ def measure_evaluation(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def main() -> None:
     args = parse_arguments()
-    from mf_plugin.lvis.io import write_json_atomic
+    from mf_plugin.benchmark.machine import describe_machine
+    from mf_plugin.lvis.io import write_bytes_atomic, write_json_atomic
 
+    if args.bench == "page":
+        from mf_plugin.bench.pages import performance_page
+
+        text = performance_page(args.results)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomic(args.out, text.encode())
+        print(args.out)
+        return
     args.out.mkdir(parents=True, exist_ok=True)
     result, table = args.measure(args)
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    write_json_atomic(args.out / f"{args.bench}.json", {"machine": machine, **result}, indent=1)
+    machine = describe_machine(getattr(args, "device", "cpu"))
+    command = " ".join(["python", "tools/bench.py", *sys.argv[1:]])
+    content = {"machine": machine, "command": command, **result}
+    write_json_atomic(args.out / f"{args.bench}.json", content, indent=1)
     print(table)
 
 

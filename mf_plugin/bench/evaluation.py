@@ -12,17 +12,15 @@ import argparse
 import importlib.util
 import itertools
 import json
-import multiprocessing
 import os
-import resource
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from mf_plugin.bench.alone import measure_alone
 from mf_plugin.bench.results_standin import write_standin
 from mf_plugin.evaluation.pieces import as_dict, pieces_of_file
 from mf_plugin.lvis.io import write_json_atomic
@@ -51,12 +49,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """
     folder = args.out / f"evaluation-{args.images}x{args.detections}"
     files = _standin(folder, args.images, args.detections)
-    comparison = _alone(_compare, files["gt"], files["runs"], args.bootstrap)
+    comparison = measure_alone(_compare, files["gt"], files["runs"], args.bootstrap)
     subset = _subset(files, folder, min(args.subset, args.images))
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in peers()}
     for _ in tqdm(range(args.rounds), "measuring peers", unit="round"):
         for name, work in peers().items():
-            rounds[name].append(_alone(work, *subset))
+            rounds[name].append(measure_alone(work, *subset))
     cpu = {name: [r["cpu_s"] for r in found] for name, found in rounds.items()}
     return {
         "images": args.images,
@@ -157,36 +155,6 @@ def _compare(gt: Path, runs: list[Path], draws: int) -> float:
     report = compare_runs(gt, named, num_bootstrap=draws)
     gain: float = report["delta"]["run1"]["segm"]["AP"]
     return gain
-
-
-def _alone(work: Callable[..., float], *arguments: Any) -> dict[str, Any]:
-    """Run in a fresh process: result, wall and CPU seconds, peak memory of the process."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(sender, work, arguments))
-    process.start()
-    sender.close()
-    try:
-        measured: dict[str, Any] = receiver.recv()
-    except EOFError:
-        raise RuntimeError(f"{work.__name__} failed; its traceback stands above") from None
-    finally:
-        process.join()
-    return measured
-
-
-def _report(sender: Any, work: Callable[..., float], arguments: tuple[Any, ...]) -> None:
-    begin = time.perf_counter()
-    result = work(*arguments)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    sender.send(
-        {
-            "result": float(result),
-            "wall_s": time.perf_counter() - begin,
-            "cpu_s": used.ru_utime + used.ru_stime,
-            "peak_gb": used.ru_maxrss / 1e6,
-        }
-    )
 
 
 def _standin(folder: Path, images: int, detections: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ FRAMEWORKS = [
     for name in ADAPTERS
 ]
 KEYS = ("images", "wall", "user", "system", "peak", "factors_wall", "factors_user")
-IMAGES, SYNTHETIC = 60, 5  # 8,425 * 60 / 100,170 = 5.05
+IMAGES, SYNTHETIC = 60, 20  # 33,700 * 60 / 100,170 = 20.2
 
 
 @pytest.fixture(scope="module")
