@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -124,6 +124,20 @@ def is_id(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= LARGEST_ID
 
 
+def check_image_id(image: Any, known: Container[int]) -> int:
+    """The id of an image.
+
+    Raises:
+        InputError: it is no object with an id, or another image has the same.
+    """
+    image_id = image.get("id") if isinstance(image, Mapping) else None
+    if not is_id(image_id):
+        raise InputError(f"image {shown(image)}: expected an integer id")
+    if image_id in known:
+        raise InputError(f"image id {image_id} appears twice")
+    return image_id
+
+
 def check_size(image: Mapping[str, Any]) -> tuple[int, int]:
     """Height and width of an image.
 
@@ -218,11 +232,7 @@ def _check_images(
     """(height, width) by image id."""
     sizes: dict[int, tuple[int, int]] = {}
     for image in images:
-        image_id = image.get("id") if isinstance(image, Mapping) else None
-        if not is_id(image_id):
-            raise InputError(f"image {shown(image)}: expected an integer id")
-        if image_id in sizes:
-            raise InputError(f"image id {image_id} appears twice")
+        image_id = check_image_id(image, sizes)
         path = image_path(image)
         depth = path.count("/") + 1
         if depth < 2 or (depth > 2 and not nested):

@@ -12,7 +12,7 @@ from typing import Any
 from mf_plugin.errors import InputError, shown
 from mf_plugin.lvis.paths import image_path, is_inside
 from mf_plugin.lvis.rle import rle_problem
-from mf_plugin.lvis.validate import check_polygons, check_size, is_id
+from mf_plugin.lvis.validate import check_image_id, check_polygons, check_size, is_id
 
 _MOST_ID = (1 << 24) - 1  # of a panoptic segment: three bytes of a pixel
 
@@ -26,11 +26,7 @@ def check_images(images: Sequence[Any], category_ids: set[int]) -> dict[int, tup
     """
     sizes: dict[int, tuple[int, int]] = {}
     for image in images:
-        image_id = image.get("id") if isinstance(image, Mapping) else None
-        if not is_id(image_id):
-            raise InputError(f"image {shown(image)}: expected an object with an integer id")
-        if image_id in sizes:
-            raise InputError(f"image id {image_id} appears twice")
+        image_id = check_image_id(image, sizes)
         name = file_name(image)
         if not is_inside(name):
             raise InputError(f"image {image_id}: {shown(name)} is not a path inside the data set")

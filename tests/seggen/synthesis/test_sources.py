@@ -148,7 +148,7 @@ def test_annotations_that_do_not_fit(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"id": None}, "expected an object with an integer id"),
+        ({"id": None}, "expected an integer id"),
         ({"height": 0}, "image 3: expected height in pixels, got 0"),
         ({"file_name": "../a.png"}, "image 3: '../a.png' is not a path inside the data set"),
         (
