@@ -76,6 +76,7 @@ def write_standin(
     )
     marker = root / "standin.json"
     wanted = {"images": images, "seed": seed, "categories": len(names)}
+    wanted["synthetic_images"] = standin.synthetic_images
     if marker.is_file() and json.loads(marker.read_text()) == wanted:
         return standin
     rng = np.random.default_rng(seed)
