@@ -1,9 +1,10 @@
-"""Noise levels that end in noise alone (Lin et al. 2024, arXiv 2305.08891, sections 3.1 and 3.3).
+"""Noise levels that end in noise alone (Lin et al. 2024, arXiv 2305.08891, sections 3.1 to 3.4).
 
 Stable Diffusion's last level keeps a trace of the image, which tells a network in training what
 large areas look like; sampling starts without. Of a colour map, flat as it is, the trace tells
 where what is, and a network learns to read it instead of the caption. Rescaled levels keep no
-trace, and the sampler begins at the last one.
+trace, and the sampler begins at the last one. Guidance then drives colours out of their range
+unless they are scaled back.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from mf_plugin.errors import InputError
 
 VELOCITY = "v_prediction"
+GUIDANCE_RESCALE = 0.7  # section 3.4: the share of guided predictions that is scaled back
 _RESCALED = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 
 

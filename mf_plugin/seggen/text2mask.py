@@ -15,6 +15,7 @@ from mf_plugin.extras import require
 from mf_plugin.seggen.base import check_size, load_base, load_network
 from mf_plugin.seggen.calibration import calibrate_palette, reconstruct_with
 from mf_plugin.seggen.colormap import REACH
+from mf_plugin.seggen.noise import GUIDANCE_RESCALE
 from mf_plugin.seggen.palette import Palette
 from mf_plugin.seggen.record import ModelRecord, read_record
 from mf_plugin.seggen.sampling import Images, check_arguments, make_generators, to_pixels
@@ -103,6 +104,7 @@ class Text2Mask(TrainedModel):
                 width=width,
                 num_inference_steps=steps,
                 guidance_scale=guidance,
+                guidance_rescale=GUIDANCE_RESCALE if self.record.zero_terminal_snr else 0.0,
                 generator=make_generators(seeds),
                 output_type="np",
             ).images

@@ -217,6 +217,17 @@ def test_a_model_of_levels_that_end_in_noise_samples_on_them(
     scheduler.set_timesteps(4)
     assert scheduler.timesteps.tolist() == [999, 749, 499, 249]
     assert np.isfinite(Text2Mask.from_pretrained(out)(["a cat"], seeds=[1], steps=2)).all()
+    model = Text2Mask.from_pretrained(out)
+    painted = model(["a cat"], seeds=[1], steps=2, guidance=5.0)
+    calls = [
+        model._pipeline(
+            ["a cat"], 16, 24, num_inference_steps=2, guidance_scale=5.0, output_type="np",
+            generator=torch.Generator().manual_seed(1), guidance_rescale=rescale,
+        ).images
+        for rescale in (0.7, 0.0)
+    ]  # fmt: skip
+    scaled, unscaled = (np.rint(255 * images).astype(np.uint8) for images in calls)
+    assert (painted == scaled).all() and (painted != unscaled).any()
     with pytest.raises(InputError, match="PNDMScheduler has no rescale_betas_zero_snr, which"):
         Text2Mask.from_pretrained(out, scheduler="PNDMScheduler")
     plain = train(tiny_config(base=tiny_sd2_folder, steps=1), tmp_path / "b", device="cpu")
