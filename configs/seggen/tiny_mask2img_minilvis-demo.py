@@ -8,5 +8,5 @@ from seggen_common import TINY_MASK2IMG, TINY_SCENES
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 config = SegGenTrainConfig(
-    **TINY_MASK2IMG, **TINY_SCENES, steps=3_000, start="work_dirs/mask2img_64px/model"
+    **TINY_MASK2IMG, **TINY_SCENES, steps=2_500, start="work_dirs/mask2img_64px/model"
 )

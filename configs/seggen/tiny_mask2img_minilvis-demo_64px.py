@@ -7,4 +7,4 @@ from seggen_common import TINY_MASK2IMG, TINY_PARTS
 
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
-config = SegGenTrainConfig(**TINY_MASK2IMG, **TINY_PARTS, steps=10_000)
+config = SegGenTrainConfig(**TINY_MASK2IMG, **TINY_PARTS, steps=8_000)

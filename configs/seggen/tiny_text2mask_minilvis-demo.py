@@ -8,5 +8,5 @@ from seggen_common import TINY_SCENES, TINY_TEXT2MASK
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 config = SegGenTrainConfig(
-    **TINY_TEXT2MASK, **TINY_SCENES, steps=3_000, start="work_dirs/text2mask_64px/model"
+    **TINY_TEXT2MASK, **TINY_SCENES, steps=2_500, start="work_dirs/text2mask_64px/model"
 )
