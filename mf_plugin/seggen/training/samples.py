@@ -16,6 +16,7 @@ from mf_plugin.lvis.repeat_factor import image_repeat_factors
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
 
 _SAMPLE, _ORDER, _CACHE = range(3)  # what a seed is for
+_ROUNDS = 4  # of the data in a long epoch: repeat factors are rounded to a fourth
 
 
 class Sample(NamedTuple):
@@ -86,14 +87,14 @@ class SampleStream:
 
 
 def repeat_pairs(pairs: SegGenPairs, threshold: float) -> IntArray | None:
-    """How often a long epoch meets each pair: its repeat factor (lvis/repeat_factor.py) in fourths.
+    """How often a long epoch meets each pair: four times its repeat factor (lvis/repeat_factor.py).
 
     Args:
         pairs: the data.
         threshold: t of the repeat factors; 0 repeats none.
 
     Returns:
-        int64 of each pair, at least 4; None where none is repeated.
+        int64 of each pair, at least ``_ROUNDS``; None where none is repeated.
     """
     if not threshold:
         return None
@@ -103,7 +104,7 @@ def repeat_pairs(pairs: SegGenPairs, threshold: float) -> IntArray | None:
     factors = image_repeat_factors(
         image_index, category, len(categories), threshold, len(categories)
     )
-    repeats: IntArray = np.rint(4 * factors).astype(np.int64)
+    repeats: IntArray = np.rint(_ROUNDS * factors).astype(np.int64)
     return repeats
 
 
