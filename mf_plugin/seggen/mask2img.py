@@ -6,7 +6,8 @@ images, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ import numpy as np
 
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
-from mf_plugin.seggen.base import check_size, is_sdxl, load_base, load_network, vae_factor
+from mf_plugin.seggen.base import (
+    check_size,
+    encode_captions,
+    is_sdxl,
+    load_base,
+    load_network,
+    vae_factor,
+)
 from mf_plugin.seggen.record import ModelRecord, read_record
+from mf_plugin.seggen.regions import RegionAttention, Regions, RegionTexts, find_regions
 from mf_plugin.seggen.sampling import Images, check_arguments, make_generators, to_pixels
 from mf_plugin.seggen.trained import TrainedModel
 
@@ -71,6 +80,8 @@ class Mask2Img(TrainedModel):
         steps: int = 40,
         guidance: float = 7.5,
         control_scale: float = 1.0,
+        region_prompts: Mapping[int, str] | None = None,
+        backgrounds: Sequence[str] | None = None,
     ) -> Images:
         """Paint an image for each caption and colour map.
 
@@ -81,6 +92,10 @@ class Mask2Img(TrainedModel):
             steps: of the sampler (the paper: 40).
             guidance: classifier-free guidance; 1 is none.
             control_scale: factor of what the ControlNet adds.
+            region_prompts: category id -> prompt that its pixels alone attend to, where the maps
+                have the palette's exact colours (``regions.py``); None: all pixels attend to the
+                caption, as in the paper.
+            backgrounds: N prompts for what is no category's; None is the captions.
 
         Returns:
             uint8[N, H, W, 3].
@@ -97,9 +112,14 @@ class Mask2Img(TrainedModel):
             )
         torch = require("torch", "diffusion")
         height, width = check_size(maps.shape[1:3], self._pipeline)
-        with torch.no_grad():
+        prompts = [self.record.fill(caption) for caption in captions]
+        regions = None
+        if region_prompts is not None:
+            rest = prompts if backgrounds is None else backgrounds
+            regions = find_regions(maps, self.palette, [region_prompts] * len(maps), rest)
+        with torch.no_grad(), self._reading(regions):
             images = self._pipeline(
-                prompt=[self.record.fill(caption) for caption in captions],
+                prompt=prompts,
                 image=condition(torch.from_numpy(maps)),
                 height=height,
                 width=width,
@@ -110,6 +130,23 @@ class Mask2Img(TrainedModel):
                 output_type="np",
             ).images
         return to_pixels(images)
+
+    @contextmanager
+    def _reading(self, regions: Regions | None) -> Iterator[None]:
+        """Within the block, a segment's pixels read the prompts of their region, if there are."""
+        if regions is None:
+            yield
+            return
+        attention = RegionAttention([self._pipeline.unet, self._pipeline.controlnet])
+        try:
+            attention.texts = RegionTexts.of(
+                regions,
+                encode_captions(self._pipeline, regions.prompts)[0],
+                self._pipeline._execution_device,
+            )
+            yield
+        finally:
+            attention.remove()
 
 
 def condition(colormaps: Any) -> Any:

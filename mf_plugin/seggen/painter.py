@@ -29,6 +29,7 @@ from mf_plugin.seggen.gates import (
 from mf_plugin.seggen.mask2img import Mask2Img
 from mf_plugin.seggen.palette import Palette
 from mf_plugin.seggen.plan import EMPTY, SegGenCanvas, SegGenGroup, SegGenPlan
+from mf_plugin.seggen.regions import background_prompts, region_prompts
 from mf_plugin.seggen.synthesis import BLIP2, MASKSYN
 from mf_plugin.seggen.text2mask import Text2Mask
 
@@ -67,6 +68,10 @@ class SegGenPainter:
                 self._text2mask.palette, f"palette of text2mask {config.text2mask}"
             )
         self._palette = self._mask2img.palette
+        self._region_prompts = None
+        template = config.region_prompt or self._mask2img.record.region_prompt
+        if template is not None:
+            self._region_prompts = region_prompts(template, plan.vocabulary)
         self._captioner = None
         self._said: dict[int, str] = {}  # by source image
         if config.captions == BLIP2 and plan.captions is None:
@@ -188,6 +193,8 @@ class SegGenPainter:
         images = self._mask2img(
             captions,
             np.stack(maps),
+            region_prompts=self._region_prompts,
+            backgrounds=background_prompts(captions, config.captions),
             seeds=seeds,
             steps=config.mask2img_steps,
             guidance=config.mask2img_guidance,

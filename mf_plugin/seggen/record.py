@@ -44,6 +44,8 @@ class ModelRecord:
         captions: where these came from: "composed", "coco" or "blip2".
         zero_terminal_snr: whether it was trained on noise levels that end in noise alone, and
             samples on them (noise.py).
+        region_prompt: of Mask2Img, what a category's pixels read in training, with ``{name}``
+            (regions.py); None: the caption.
         training: how the weights came to be: config, steps, data, versions.
     """
 
@@ -57,6 +59,7 @@ class ModelRecord:
     template: str = "{caption}"
     captions: str = "composed"
     zero_terminal_snr: bool = False
+    region_prompt: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +86,7 @@ class ModelRecord:
             "template": self.template,
             "captions": self.captions,
             "zero_terminal_snr": self.zero_terminal_snr,
+            "region_prompt": self.region_prompt,
             "palette": self.palette.to_json(),
             "training": dict(self.training),
         }
@@ -97,6 +101,7 @@ class ModelRecord:
                 raise InputError(f"the key {name!r} is missing")
         revision, size, training = data["revision"], data["size"], data["training"]
         rescaled = data.get("zero_terminal_snr", False)
+        region = data.get("region_prompt")
         sides = size if isinstance(size, (list, tuple)) else ()
         whole = all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides)
         for name, holds, expected in (
@@ -106,6 +111,7 @@ class ModelRecord:
             ("size", len(sides) == 2 and whole, f"height and width, 1 to {MAX_SIDE} pixels"),
             ("training", isinstance(training, Mapping), "an object"),
             ("zero_terminal_snr", isinstance(rescaled, bool), "true or false"),
+            ("region_prompt", region is None or isinstance(region, str), "text or None"),
         ):
             if not holds:
                 raise InputError(f"{name} is {shown(data.get(name))}; expected {expected}")
@@ -115,6 +121,7 @@ class ModelRecord:
             palette=Palette.from_json(data["palette"]),
             size=(sides[0], sides[1]),
             zero_terminal_snr=rescaled,
+            region_prompt=region,
             training=dict(training),
         )
 

@@ -19,6 +19,7 @@ from mf_plugin.lvis.validate import MAX_SIDE
 from mf_plugin.seggen.colormap import KINDS
 from mf_plugin.seggen.fitting import CROP, FITS
 from mf_plugin.seggen.gates import GateConfig
+from mf_plugin.seggen.regions import NAME
 from mf_plugin.seggen.source import SourceConfig
 from mf_plugin.seggen.views import MOST_ZOOM
 
@@ -76,6 +77,9 @@ class SegGenConfig(GeneratorConfig):
         text2mask_tries: colour maps that are painted for a caption at most, until one has an object
             of each category that the caption names; the first of those that have most is taken.
         control_scale: factor of what Mask2Img's ControlNet adds.
+        region_prompt: what the pixels of a category's segments read instead of the whole caption,
+            "a photo of a {name}" for one (regions.py); a composed caption, which names objects
+            alone, then says nothing to the background. None: what Mask2Img was trained with.
         scheduler: name of a diffusers scheduler; None is the base's own.
         gates: which segments become objects.
         reject: what one rejected segment does. "region": it is painted nevertheless, and its
@@ -115,6 +119,7 @@ class SegGenConfig(GeneratorConfig):
     mask2img_steps: int = 40
     mask2img_guidance: float = 7.5
     control_scale: float = 1.0
+    region_prompt: str | None = None
     scheduler: str | None = None
     gates: GateConfig = field(default_factory=GateConfig)
     reject: str = "region"
@@ -146,6 +151,8 @@ class SegGenConfig(GeneratorConfig):
         self._expect("num_images", self.num_images is None or self.num_images >= 1, "at least 1")
         self._expect("zoom", 1 <= self.zoom <= MOST_ZOOM, f"1 to {MOST_ZOOM:g}")
         self._expect("control_scale", self.control_scale > 0, "above 0")
+        prompt = self.region_prompt
+        self._expect("region_prompt", prompt is None or NAME in prompt, f"a text with {NAME}")
         self._expect("jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100")
         self._expect("seed", self.seed >= 0, "0 or more")
         self._expect("size", all(1 <= side <= MAX_SIDE for side in self.size), _SIZE)

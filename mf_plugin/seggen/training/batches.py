@@ -8,7 +8,7 @@ tokens, E channels of a token, P of a pooled text.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from mf_plugin.seggen.base import encode_captions, is_sdxl
 from mf_plugin.seggen.mask2img import condition
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
 from mf_plugin.seggen.record import ModelRecord
+from mf_plugin.seggen.regions import RegionTexts, background_prompts, find_regions
 from mf_plugin.seggen.training.samples import Sample, draw_variant
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Batch:
         sizes: float32[B, 6], for SDXL; else None: (height, width) of the original, (top, left) of
             the part, (height, width) of the part.
         condition: float32[B, 3, H, W] colour maps in 0..1, for Mask2Img; else None.
+        regions: what the pixels of each category read, for a Mask2Img with region prompts; else
+            None, and they read ``context``.
         weights: float32[B, 1, h, w] of the error, of mean 1 in each sample; None: all alike.
     """
 
@@ -53,6 +56,7 @@ class Batch:
     sizes: torch.Tensor | None
     condition: torch.Tensor | None
     weights: torch.Tensor | None = None
+    regions: RegionTexts | None = None
 
 
 class Encoded(NamedTuple):
@@ -71,11 +75,18 @@ class Batches(ABC):
         base: the diffusers pipeline; its VAE and text encoders are on the device.
         record: of the model that is trained.
         object_weight: of the error where a colour map shows an object; 1 is the background's.
+        prompts: category id -> region prompt; None where pixels read captions.
     """
 
-    def __init__(self, base: Any, record: ModelRecord, object_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        base: Any,
+        record: ModelRecord,
+        object_weight: float = 1.0,
+        prompts: Mapping[int, str] | None = None,
+    ) -> None:
         self._base, self._record = base, record
-        self._object_weight = object_weight
+        self._object_weight, self._prompts = object_weight, prompts
         self._backbone = make_backbone(base)
         self._times = int(base.scheduler.config.num_train_timesteps)
 
@@ -109,7 +120,17 @@ class Batches(ABC):
             sizes=torch.tensor(sizes).float().to(device) if is_sdxl(self._base) else None,
             condition=self._condition(colormaps, device),
             weights=self._weights(colormaps, latents.shape[2:], device),
+            regions=self._regions(colormaps, said, device),
         )
+
+    def _regions(self, colormaps: Any, said: Sequence[str], device: Any) -> RegionTexts | None:
+        if self._prompts is None:
+            return None
+        silent = dict.fromkeys(self._prompts, "")
+        backgrounds = background_prompts(said, self._record.captions)
+        prompts = [self._prompts if text else silent for text in said]
+        regions = find_regions(colormaps.numpy(), self._record.palette, prompts, backgrounds)
+        return RegionTexts.of(regions, self._context(regions.prompts)[0], device)
 
     def _condition(self, colormaps: Any, device: Any) -> torch.Tensor | None:
         return None if self._maps_come_out else condition(colormaps.to(device))
@@ -163,7 +184,7 @@ class CachedBatches(Batches):
     """VAE and text encoders run once, over ``variants`` random parts of every pair.
 
     Args:
-        base, record, object_weight: as of Batches.
+        base, record, object_weight, prompts: as of Batches.
         pairs: the data.
         variants: of each pair; the first is its centre.
         seed: of the training.
@@ -177,8 +198,9 @@ class CachedBatches(Batches):
         variants: int,
         seed: int,
         object_weight: float = 1.0,
+        prompts: Mapping[int, str] | None = None,
     ) -> None:
-        super().__init__(base, record, object_weight)
+        super().__init__(base, record, object_weight, prompts)
         torch = require("torch", "diffusion")
         self._variants = variants
         rows = [(index, variant) for index in range(len(pairs)) for variant in range(variants)]
@@ -193,7 +215,7 @@ class CachedBatches(Batches):
             self._sizes += [_sizes(pair) for pair in part]
         self._all_latents = torch.cat(latents)
         self._all_maps = None if colormaps[0] is None else torch.cat(colormaps)
-        texts = dict.fromkeys(["", *(record.fill(caption) for caption in self._captions)])
+        texts = dict.fromkeys(["", *map(record.fill, self._captions), *(prompts or {}).values()])
         self._row_of_text = {text: row for row, text in enumerate(texts)}
         self._all_context, self._all_pooled = self._encode_texts(list(texts))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 from mf_plugin.seggen.noise import VELOCITY, end_in_noise
+from mf_plugin.seggen.regions import RegionAttention
 from mf_plugin.seggen.training.batches import Batch
 
 if TYPE_CHECKING:
@@ -27,13 +28,18 @@ class DenoisingLoss:
         scheduler: of the base; its noise levels and what the U-Net predicts.
         min_snr: gamma; None weighs all times the same.
         zero_terminal_snr: whether the last noise level is noise alone (noise.py).
+        attention: of the networks, where batches have regions.
 
     Raises:
         InputError: the base predicts something else.
     """
 
     def __init__(
-        self, scheduler: Any, min_snr: float | None = None, zero_terminal_snr: bool = False
+        self,
+        scheduler: Any,
+        min_snr: float | None = None,
+        zero_terminal_snr: bool = False,
+        attention: RegionAttention | None = None,
     ) -> None:
         kind = scheduler.config.prediction_type
         if kind not in PREDICTIONS:
@@ -44,6 +50,7 @@ class DenoisingLoss:
         if zero_terminal_snr:
             self._noise = end_in_noise(self._noise)
         self._velocity = kind == VELOCITY
+        self._attention = attention
         self._weights = None if min_snr is None else self._min_snr_weights(min_snr)
 
     def __call__(self, network: Any, unet: Any | None, batch: Batch) -> torch.Tensor:
@@ -55,6 +62,8 @@ class DenoisingLoss:
             batch: what it learns from.
         """
         noisy = self._noise.add_noise(batch.latents, batch.noise, batch.times)
+        if self._attention is not None:
+            self._attention.texts = batch.regions
         target = batch.noise
         if self._velocity:
             target = self._noise.get_velocity(batch.latents, batch.noise, batch.times)

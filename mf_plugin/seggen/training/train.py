@@ -35,6 +35,7 @@ from mf_plugin.seggen.record import (
     write_base,
     write_record,
 )
+from mf_plugin.seggen.regions import RegionAttention, region_prompts
 from mf_plugin.seggen.source import Source
 from mf_plugin.seggen.sources import read_source
 from mf_plugin.seggen.training.batches import Batches, CachedBatches, FreshBatches
@@ -64,10 +65,17 @@ class _Training:
     network: Any  # prepared by accelerate
     average: Any
     optimizer: Any
+    attention: RegionAttention | None  # of networks that read region prompts
 
     @property
     def frozen_unet(self) -> Any | None:
         return self.base.unet if self.config.what == "mask2img" else None
+
+    @property
+    def prompts(self) -> dict[int, str] | None:
+        """Region prompts by category id."""
+        template = self.config.region_prompt
+        return None if template is None else region_prompts(template, self.source.vocabulary)
 
 
 def train(
@@ -132,6 +140,7 @@ def build_record(config: SegGenTrainConfig, base: Any, category_ids: Sequence[in
         template=config.template,
         captions=config.captions,
         zero_terminal_snr=config.zero_terminal_snr,
+        region_prompt=config.region_prompt,
     )
 
 
@@ -190,6 +199,9 @@ def _prepare(config: SegGenTrainConfig, work: Path, device: str | None) -> _Trai
     _set_precision(config, base, config.precision)
     if config.gradient_checkpointing:
         network.enable_gradient_checkpointing()
+    attention = None
+    if config.region_prompt is not None:
+        attention = RegionAttention([network, base.unet])
     average = diffusers.training_utils.EMAModel(network.parameters(), decay=config.ema)
     average.to(accelerator.device)
     optimizer = torch.optim.AdamW(
@@ -199,7 +211,9 @@ def _prepare(config: SegGenTrainConfig, work: Path, device: str | None) -> _Trai
     accelerator.register_for_checkpointing(average)
     if config.tracker is not None:
         accelerator.init_trackers("tensorboard")
-    return _Training(config, accelerator, source, pairs, base, record, network, average, optimizer)
+    return _Training(
+        config, accelerator, source, pairs, base, record, network, average, optimizer, attention
+    )
 
 
 def _parameter_groups(config: SegGenTrainConfig, network: Any) -> list[dict[str, Any]]:
@@ -229,7 +243,9 @@ def _set_precision(config: SegGenTrainConfig, base: Any, precision: str) -> None
 def _run(training: _Training, checkpoints: Checkpoints, log: TrainingLog, start: int) -> None:
     torch = require("torch", "diffusion")
     config, accelerator = training.config, training.accelerator
-    loss_of = DenoisingLoss(training.base.scheduler, config.min_snr, config.zero_terminal_snr)
+    loss_of = DenoisingLoss(
+        training.base.scheduler, config.min_snr, config.zero_terminal_snr, training.attention
+    )
     if start >= config.steps:
         return
     batches = _make_batches(training)
@@ -271,7 +287,7 @@ def _run(training: _Training, checkpoints: Checkpoints, log: TrainingLog, start:
 def _make_batches(training: _Training) -> Batches:
     config = training.config
     if not config.cache_variants:
-        return FreshBatches(training.base, training.record, config.object_weight)
+        return FreshBatches(training.base, training.record, config.object_weight, training.prompts)
     return CachedBatches(
         training.base,
         training.record,
@@ -279,6 +295,7 @@ def _make_batches(training: _Training) -> Batches:
         config.cache_variants,
         config.seed,
         config.object_weight,
+        training.prompts,
     )
 
 
@@ -334,7 +351,9 @@ def _validate(training: _Training, log: TrainingLog, step: int) -> None:
     if not accelerator.is_main_process:
         return
     pairs = validation_pairs(training.pairs, config.validation_images)
-    sample = make_sampler(config, training.record, training.base)
+    sample = make_sampler(config, training.record, training.base, training.prompts)
+    if training.attention is not None:
+        training.attention.texts = None  # the last batch's; the sampler has its own
     _set_precision(config, training.base, "no")  # diffusers' pipelines take no mixture
     with _averaged(training) as network:
         sheet = draw_sheet(pairs, sample(network, pairs))

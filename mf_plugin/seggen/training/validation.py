@@ -5,7 +5,7 @@ Shapes: N rows of the sheet, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from mf_plugin.seggen.mask2img import Mask2Img
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
 from mf_plugin.seggen.record import ModelRecord
+from mf_plugin.seggen.regions import background_prompts
 from mf_plugin.seggen.text2mask import Text2Mask
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
@@ -30,9 +31,17 @@ def validation_pairs(pairs: SegGenPairs, count: int) -> list[Pair]:
 
 
 def make_sampler(
-    config: SegGenTrainConfig, record: ModelRecord, base: Any
+    config: SegGenTrainConfig,
+    record: ModelRecord,
+    base: Any,
+    prompts: Mapping[int, str] | None = None,
 ) -> Callable[[Any, Sequence[Pair]], Images]:
-    """A function that samples for pairs with a network, uint8[N, H, W, 3]; seeds are 0 to N - 1."""
+    """A function that samples for pairs with a network, uint8[N, H, W, 3]; seeds are 0 to N - 1.
+
+    Args:
+        config, record, base: of the training.
+        prompts: region prompts by category id, or None.
+    """
 
     def sample(network: Any, pairs: Sequence[Pair]) -> Images:
         captions, seeds = [pair.caption for pair in pairs], range(len(pairs))
@@ -49,6 +58,8 @@ def make_sampler(
             steps=steps,
             guidance=guidance,
             control_scale=config.validation_control,
+            region_prompts=prompts,
+            backgrounds=background_prompts(captions, record.captions),
         )
 
     return sample
