@@ -88,8 +88,8 @@ TINY_PARTS: dict[str, Any] = dict(
     checkpoint_every=500,
     validate_every=2_000,
 )
-# Mask2Img goes on in parts at the scales that it paints at: objects of mini-LVIS are small, and read
-# better where images are painted a little larger than they are (docs/seggen.md).
+# Mask2Img goes on in parts at the scales that it paints at: objects of mini-LVIS are small, and
+# come out better where images are painted a little larger than they are (docs/seggen.md).
 TINY_REGIONS: dict[str, Any] = dict(
     _TINY,
     size=(96, 96),
@@ -111,7 +111,7 @@ TINY_SCENES: dict[str, Any] = dict(
     zoom=1.5,  # 560 images are few: parts of them, with a caption of what is left
     cache_variants=12,  # x 560 images: 440 MB of latents and colour maps
     batch_size=8,
-    lr=3e-4,
+    lr=6e-4,
     decay=0.5,
     checkpoint_every=200,
     validate_every=500,

@@ -8,5 +8,9 @@ from seggen_common import TINY_SCENES, TINY_TEXT2MASK
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
 config = SegGenTrainConfig(
-    **TINY_TEXT2MASK, **TINY_SCENES, steps=2_500, start="work_dirs/text2mask_64px/model"
+    **TINY_TEXT2MASK,
+    **TINY_SCENES,
+    phrases=6,  # no training image has more categories
+    steps=2_000,
+    start="work_dirs/text2mask_64px/model",
 )

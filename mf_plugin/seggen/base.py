@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mf_plugin.errors import InputError
 from mf_plugin.extras import require
 from mf_plugin.mosaic.components import hash_weights, load_components
+from mf_plugin.seggen.captions import split_caption
 from mf_plugin.seggen.record import WHATS, ModelRecord, find_base
 
 if TYPE_CHECKING:
@@ -140,6 +141,31 @@ def encode_captions(
         said = torch.tensor([bool(text) for text in texts], device=device)
         context, pooled = context * said[:, None, None], pooled * said[:, None]
     return context, pooled
+
+
+def encode_phrases(
+    pipeline: Any, captions: Sequence[str], phrases: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Captions whose phrases the text encoder reads one by one.
+
+    Args:
+        pipeline: StableDiffusionPipeline or StableDiffusionXLPipeline.
+        captions: N of them.
+        phrases: of each (`captions.split_caption`).
+
+    Returns:
+        context float[N, phrases x K, E]; pooled float[N, P] of the whole captions for SDXL, else
+        None.
+    """
+    split = [split_caption(caption, phrases) for caption in captions]
+    context, _ = encode_captions(pipeline, [phrase for row in split for phrase in row])
+    pooled = encode_captions(pipeline, captions)[1] if is_sdxl(pipeline) else None
+    return join_phrases(context, phrases), pooled
+
+
+def join_phrases(context: torch.Tensor, phrases: int) -> torch.Tensor:
+    """[N x phrases, K, E] -> [N, phrases x K, E]."""
+    return context.unflatten(0, (-1, phrases)).flatten(1, 2)
 
 
 def is_sdxl(pipeline: Any) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "find_categories",
     "read_blip2_captions",
     "read_coco_captions",
+    "split_caption",
 ]
 
 TEMPLATES = ("{objects}", "a photo of {objects}")
@@ -44,6 +45,7 @@ _NUMBERS = {word: number for number, word in enumerate(_ONES, start=1)} | {"coup
 _CLAUSE_ENDS = set(
     "and or with on in at to by of near next behind under over from for while the is are".split()
 )
+_JOINT = re.compile(r",? and |, ")
 _LOOK_BACK = 3  # words between a number and its noun: "two large brown dogs"
 _NAMES_SHOWN = 5
 
@@ -80,6 +82,20 @@ def compose_caption(
         raise InputError(f"caption template {template!r}: expected one with {{objects}}")
     phrases = [count_phrase(category_noun(vocabulary.by_id(c)), n) for c, n in counts.items()]
     return template.replace("{objects}", join_phrases(phrases))
+
+
+def split_caption(caption: str, phrases: int) -> list[str]:
+    """A caption's parts between commas and "and": "a dove, two rings and a hat" -> three.
+
+    Args:
+        caption: may be empty.
+        phrases: how many parts there shall be, 1 or more; the last takes what is left, and empty
+            ones are added.
+    """
+    if phrases == 1:
+        return [caption]
+    parts = _JOINT.split(caption, maxsplit=phrases - 1)
+    return parts + [""] * (phrases - len(parts))
 
 
 def read_coco_captions(

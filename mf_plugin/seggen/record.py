@@ -22,6 +22,8 @@ from mf_plugin.seggen.palette import Palette
 FILE = "seggen.json"
 FORMAT = 1
 WHATS = {"text2mask": "unet", "mask2img": "controlnet"}  # what it is -> the folder of its weights
+MOST_PHRASES = 100
+_PHRASES = f"1 to {MOST_PHRASES}"
 KINDS = ("instance", "semantic", "panoptic")
 _TEXTS = ("what", "base", "base_sha256", "kind", "template", "captions")
 _PACKAGE = Path(mf_plugin.__file__).resolve().parent
@@ -44,6 +46,8 @@ class ModelRecord:
         captions: where these came from: "composed", "coco" or "blip2".
         zero_terminal_snr: whether it was trained on noise levels that end in noise alone, and
             samples on them (noise.py).
+        phrases: of Text2Mask, into how many a caption is split, for the text encoder to read them
+            one by one (`captions.split_caption`).
         region_prompt: of Mask2Img, what a category's pixels read in training, with ``{name}``
             (regions.py); None: the caption.
         training: how the weights came to be: config, steps, data, versions.
@@ -59,6 +63,7 @@ class ModelRecord:
     template: str = "{caption}"
     captions: str = "composed"
     zero_terminal_snr: bool = False
+    phrases: int = 1
     region_prompt: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
@@ -86,6 +91,7 @@ class ModelRecord:
             "template": self.template,
             "captions": self.captions,
             "zero_terminal_snr": self.zero_terminal_snr,
+            "phrases": self.phrases,
             "region_prompt": self.region_prompt,
             "palette": self.palette.to_json(),
             "training": dict(self.training),
@@ -102,6 +108,7 @@ class ModelRecord:
         revision, size, training = data["revision"], data["size"], data["training"]
         rescaled = data.get("zero_terminal_snr", False)
         region = data.get("region_prompt")
+        phrases = data.get("phrases", 1)
         sides = size if isinstance(size, (list, tuple)) else ()
         whole = all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides)
         for name, holds, expected in (
@@ -111,6 +118,7 @@ class ModelRecord:
             ("size", len(sides) == 2 and whole, f"height and width, 1 to {MAX_SIDE} pixels"),
             ("training", isinstance(training, Mapping), "an object"),
             ("zero_terminal_snr", isinstance(rescaled, bool), "true or false"),
+            ("phrases", type(phrases) is int and 1 <= phrases <= MOST_PHRASES, _PHRASES),
             ("region_prompt", region is None or isinstance(region, str), "text or None"),
         ):
             if not holds:
@@ -121,6 +129,7 @@ class ModelRecord:
             palette=Palette.from_json(data["palette"]),
             size=(sides[0], sides[1]),
             zero_terminal_snr=rescaled,
+            phrases=phrases,
             region_prompt=region,
             training=dict(training),
         )

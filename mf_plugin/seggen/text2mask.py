@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mf_plugin.extras import require
-from mf_plugin.seggen.base import check_size, load_base, load_network
+from mf_plugin.seggen.base import check_size, encode_phrases, load_base, load_network
 from mf_plugin.seggen.calibration import calibrate_palette, reconstruct_with
 from mf_plugin.seggen.colormap import REACH
 from mf_plugin.seggen.noise import GUIDANCE_RESCALE
@@ -99,7 +99,7 @@ class Text2Mask(TrainedModel):
         height, width = check_size(size or self.record.size, self._pipeline)
         with require("torch", "diffusion").no_grad():
             images = self._pipeline(
-                prompt=[self.record.fill(caption) for caption in captions],
+                **self._prompts([self.record.fill(caption) for caption in captions]),
                 height=height,
                 width=width,
                 num_inference_steps=steps,
@@ -109,3 +109,15 @@ class Text2Mask(TrainedModel):
                 output_type="np",
             ).images
         return to_pixels(images)
+
+    def _prompts(self, captions: list[str]) -> dict[str, Any]:
+        """What the pipeline is told of the captions."""
+        phrases = self.record.phrases
+        if phrases == 1:
+            return {"prompt": captions}
+        context, pooled = encode_phrases(self._pipeline, captions, phrases)
+        empty, nothing = encode_phrases(self._pipeline, [""] * len(captions), phrases)
+        told = {"prompt_embeds": context, "negative_prompt_embeds": empty}
+        if pooled is not None:
+            told |= {"pooled_prompt_embeds": pooled, "negative_pooled_prompt_embeds": nothing}
+        return told

@@ -15,6 +15,7 @@ from mf_plugin.seggen.captions import (
     expect_categories,
     find_categories,
     read_coco_captions,
+    split_caption,
 )
 from mf_plugin.vocabulary import Category, Vocabulary
 
@@ -86,6 +87,21 @@ def test_bad_objects_and_templates():
 )
 def test_finds(caption, expected):
     assert find_categories(caption, VOCABULARY) == ids(*expected.split())
+
+
+@pytest.mark.parametrize(
+    "caption, phrases, expected",
+    [
+        ("two dogs, a cat and a bow", 3, ["two dogs", "a cat", "a bow"]),
+        ("two dogs, a cat, and a bow", 4, ["two dogs", "a cat", "a bow", ""]),
+        ("two dogs, a cat and a bow", 2, ["two dogs", "a cat and a bow"]),
+        ("two dogs, a cat and a bow", 1, ["two dogs, a cat and a bow"]),
+        ("a band and a sandwich", 3, ["a band", "a sandwich", ""]),
+        ("", 2, ["", ""]),
+    ],
+)
+def test_splits_a_caption(caption, phrases, expected):
+    assert split_caption(caption, phrases) == expected
 
 
 def test_finds_names_of_several_words():

@@ -56,6 +56,10 @@ GATES = GateConfig()
         (TRAINING, {"conditioning_channels": (16, 0)}, "conditioning_channels is (16, 0); exp"),
         (TRAINING, {"conditioning_channels": [16]}, "conditioning_channels is [16]; expected a t"),
         (TRAINING, {"validation_guidance": 0.5}, "validation_guidance is 0.5; expected at least 1"),
+        (SEGGEN, {"region_prompt": "a thing"}, "region_prompt is 'a thing'; expected a text with"),
+        (TRAINING, {"region_prompt": "{name}"}, "region_prompt is '{name}'; expected None: a Text"),
+        (TRAINING, {"phrases": 0}, "phrases is 0; expected 1 to 100"),
+        (TRAINING, {"what": "mask2img", "phrases": 2}, "phrases is 2; expected 1: a Mask2Img has"),
         (TRAINING, {"zoom": 99.0}, "zoom is 99.0; expected 1 to 16"),
     ],
 )  # fmt: skip

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from mf_plugin.extras import require
 from mf_plugin.mosaic.backbone import make_backbone
-from mf_plugin.seggen.base import encode_captions, is_sdxl
+from mf_plugin.seggen.base import encode_captions, is_sdxl, join_phrases
+from mf_plugin.seggen.captions import split_caption
 from mf_plugin.seggen.mask2img import condition
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
 from mf_plugin.seggen.record import ModelRecord
@@ -105,7 +106,7 @@ class Batches(ABC):
             "" if sample.empty else self._record.fill(caption)
             for sample, caption in zip(samples, captions, strict=True)
         ]
-        context, pooled = self._context(said)
+        context, pooled = self._read(said)
         noise = [
             torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(sample.noise))
             for sample in samples
@@ -122,6 +123,15 @@ class Batches(ABC):
             weights=self._weights(colormaps, latents.shape[2:], device),
             regions=self._regions(colormaps, said, device),
         )
+
+    def _read(self, said: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Captions as the network takes them; `base.encode_phrases`."""
+        phrases = self._record.phrases
+        if phrases == 1:
+            return self._context(said)
+        split = [phrase for text in said for phrase in split_caption(text, phrases)]
+        pooled = self._context(said)[1] if is_sdxl(self._base) else None
+        return join_phrases(self._context(split)[0], phrases), pooled
 
     def _regions(self, colormaps: Any, said: Sequence[str], device: Any) -> RegionTexts | None:
         if self._prompts is None:
@@ -215,7 +225,10 @@ class CachedBatches(Batches):
             self._sizes += [_sizes(pair) for pair in part]
         self._all_latents = torch.cat(latents)
         self._all_maps = None if colormaps[0] is None else torch.cat(colormaps)
-        texts = dict.fromkeys(["", *map(record.fill, self._captions), *(prompts or {}).values()])
+        captions = list(map(record.fill, self._captions))
+        split = [phrase for text in captions for phrase in split_caption(text, record.phrases)]
+        whole = captions if is_sdxl(base) else []  # of SDXL's pooled text
+        texts = dict.fromkeys(["", *split, *whole, *(prompts or {}).values()])
         self._row_of_text = {text: row for row, text in enumerate(texts)}
         self._all_context, self._all_pooled = self._encode_texts(list(texts))
 

@@ -17,7 +17,7 @@ from mf_plugin.errors import InputError
 from mf_plugin.fields import check_fields
 from mf_plugin.generation.config import load_config_file
 from mf_plugin.lvis.validate import MAX_SIDE
-from mf_plugin.seggen.record import KINDS, WHATS, write_base
+from mf_plugin.seggen.record import KINDS, MOST_PHRASES, WHATS, write_base
 from mf_plugin.seggen.regions import NAME
 from mf_plugin.seggen.source import SourceConfig
 from mf_plugin.seggen.views import MOST_ZOOM
@@ -78,6 +78,9 @@ class SegGenTrainConfig:
             1 becomes s t / (1 + (s - 1) t) (Esser et al. 2024, arXiv 2403.03206, eq. 23); 1: even.
         zero_terminal_snr: whether the last noise level is noise alone, for Text2Mask on a base that
             predicts velocity (noise.py).
+        phrases: of Text2Mask, into how many a caption is split at commas and "and", for the text
+            encoder to read them one by one: what comes late in a list is then read as well as what
+            comes first (compare Feng et al. 2023, arXiv 2212.05032); 1: as one, as in the paper.
         region_prompt: of Mask2Img, what a category's pixels read instead of the whole caption, "a
             photo of a {name}" for one (regions.py); None: the caption, as in the paper.
         object_weight: of the error where the map shows an object, to that of background.
@@ -134,6 +137,7 @@ class SegGenTrainConfig:
     conditioning_lr: float = 1.0
     time_shift: float = 1.0
     zero_terminal_snr: bool = False
+    phrases: int = 1
     region_prompt: str | None = None
     object_weight: float = 1.0
     min_snr: float | None = None
@@ -192,6 +196,9 @@ class SegGenTrainConfig:
         _expect(self, "region_prompt", prompt is None or NAME in prompt, f"a text with {NAME}")
         fits = self.what == "mask2img" or prompt is None
         _expect(self, "region_prompt", fits, "None: a Text2Mask is given no map")
+        _expect(self, "phrases", 1 <= self.phrases <= MOST_PHRASES, f"1 to {MOST_PHRASES}")
+        fits = self.what == "text2mask" or self.phrases == 1
+        _expect(self, "phrases", fits, "1: a Mask2Img has regions for its phrases")
         frozen = self.zero_terminal_snr and self.what == "mask2img"
         _expect(self, "zero_terminal_snr", not frozen, "False: Mask2Img's U-Net is frozen")
         _expect(self, "min_snr", self.min_snr is None or self.min_snr > 0, "more than 0, or None")

@@ -140,6 +140,7 @@ def build_record(config: SegGenTrainConfig, base: Any, category_ids: Sequence[in
         template=config.template,
         captions=config.captions,
         zero_terminal_snr=config.zero_terminal_snr,
+        phrases=config.phrases,
         region_prompt=config.region_prompt,
     )
 

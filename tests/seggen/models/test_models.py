@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from mf_plugin.seggen.record import WHATS, ModelRecord, read_record, write_base,
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 from mf_plugin.mosaic.components import load_components  # noqa: E402
-from mf_plugin.seggen.base import encode_captions, hash_base  # noqa: E402
+from mf_plugin.seggen.base import encode_captions, encode_phrases, hash_base  # noqa: E402
 from mf_plugin.seggen.mask2img import Mask2Img, build_controlnet  # noqa: E402
 from mf_plugin.seggen.text2mask import Text2Mask  # noqa: E402
 
@@ -116,6 +117,25 @@ def test_an_empty_caption_is_what_the_pipeline_takes_for_none(base):
     assert torch.allclose(context[1], encoded[1][0], atol=1e-5)
     if pooled is not None:
         assert torch.allclose(pooled[1], encoded[3][0], atol=1e-5)
+
+
+def test_the_text_encoder_reads_phrases_one_by_one(base, text2mask):
+    pipeline = load_components(base)
+    context, pooled = encode_phrases(pipeline, ["a cat and a towel", "a dog"], 3)
+    alone, _ = encode_captions(pipeline, ["a cat", "a towel", "", "a dog", "", ""])
+    length, channels = alone.shape[1:]
+    assert context.shape == (2, 3 * length, channels)
+    assert torch.allclose(context, alone.reshape(2, 3 * length, channels), atol=1e-5)
+    whole = encode_captions(pipeline, ["a cat and a towel", "a dog"])[1]
+    assert whole is None if pooled is None else torch.allclose(pooled, whole, atol=1e-5)
+
+    model, options = Text2Mask.from_pretrained(text2mask), dict(seeds=[1], steps=2, guidance=2.0)
+    usual = model(["a cat and a towel"], **options)
+    model.record = dataclasses.replace(model.record, phrases=2)
+    split = model(["a cat and a towel"], **options)
+    assert (split != usual).any()
+    model.record = dataclasses.replace(model.record, phrases=1)
+    assert (model(["a cat and a towel"], **options) == usual).all()
 
 
 def test_the_template_surrounds_every_caption(text2mask):
@@ -254,6 +274,8 @@ def test_a_base_inside_the_package_is_written_relative_to_it():
         ({"format": 2}, "format is 2; expected 1"),
         ({"size": [16]}, r"size is \[16\]; expected height and width"),
         ({"palette": {}}, "palette"),
+        ({"phrases": 0}, "phrases is 0; expected 1 to 100"),
+        ({"region_prompt": 4}, "region_prompt is 4; expected text or None"),
         ({"zero_terminal_snr": 1}, "zero_terminal_snr is 1; expected true or false"),
     ],
 )

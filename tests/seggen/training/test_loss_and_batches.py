@@ -15,7 +15,9 @@ from mf_plugin.seggen.training.samples import Sample, draw_variant
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 from mf_plugin.mosaic.components import load_components  # noqa: E402
+from mf_plugin.seggen.base import encode_captions, encode_phrases  # noqa: E402
 from mf_plugin.seggen.mask2img import build_controlnet  # noqa: E402
+from mf_plugin.seggen.regions import RegionAttention, RegionTexts  # noqa: E402
 from mf_plugin.seggen.training.batches import CachedBatches, FreshBatches  # noqa: E402
 from mf_plugin.seggen.training.loss import DenoisingLoss, predict  # noqa: E402
 
@@ -52,6 +54,74 @@ def test_a_cache_gives_what_the_frozen_parts_give_at_each_pass(
     assert fresh.times.tolist() == [100, 900, 500]
     assert (fresh.condition is None) == (what == "text2mask")
     assert (fresh.sizes is None) == (folder == "tiny_sd_folder")
+
+
+@pytest.mark.parametrize("folder", ["tiny_sd_folder", "tiny_sdxl_folder"])
+def test_a_cache_gives_the_same_phrases(request, pairs, palette, folder):
+    base = load_components(request.getfixturevalue(folder))
+    record = dataclasses.replace(record_of("text2mask", palette), phrases=3)
+    samples = samples_of(pairs, cached=False)
+    fresh = FreshBatches(base, record)(samples)
+    cached = CachedBatches(base, record, pairs, 2, 7)(samples_of(pairs, cached=True))
+    said = [samples[0].pair.caption, "", samples[2].pair.caption]
+    context, pooled = encode_phrases(base, said, 3)
+    for batch in (fresh, cached):
+        assert torch.allclose(batch.context, context, atol=1e-5)
+        assert pooled is None or torch.allclose(batch.pooled, pooled, atol=1e-5)
+
+
+def test_regions_read_their_prompts_and_without_a_caption_nothing(tiny_sd_folder, pairs, palette):
+    base, record = load_components(tiny_sd_folder), record_of("mask2img", palette)
+    prompts = {3: "a cat", 5: "a dog", 9: "a bath towel"}
+    samples = samples_of(pairs, cached=False)
+    fresh = FreshBatches(base, record, prompts=prompts)(samples).regions
+    cached = CachedBatches(base, record, pairs, 2, 7, prompts=prompts)(
+        samples_of(pairs, cached=True)
+    ).regions
+    expected = []  # of each image: its categories' prompts, then the background's
+    for sample in samples:
+        codes = {tuple(color) for color in sample.pair.colormap.reshape(-1, 3).tolist()}
+        shown = [prompts[i] for i in prompts if tuple(palette.color(i)) in codes]
+        expected.append(sorted("" if sample.empty else prompt for prompt in shown) + [""])
+    assert any(len(row) > 1 for row in expected)
+    for regions in (fresh, cached):
+        assert regions.rows.tolist() == [n for n, row in enumerate(expected) for _ in row]
+        said = [*prompts.values(), ""]
+        texts = dict(zip(said, encode_captions(base, said)[0], strict=True))
+        found = [
+            next(text for text, value in texts.items() if torch.allclose(value, context, atol=1e-5))
+            for context in regions.contexts
+        ]
+        rows = regions.rows.tolist()
+        for n, row in enumerate(expected):
+            said = [text for text, place in zip(found, rows, strict=True) if place == n]
+            assert sorted(said[:-1]) + said[-1:] == row
+        assert torch.equal(regions.masks, fresh.masks)
+        sums = torch.zeros(3, 16, 24).index_add(0, regions.rows, regions.masks)
+        assert torch.equal(sums, torch.ones(3, 16, 24))
+
+
+def test_the_loss_lets_the_networks_read_their_regions(tiny_sd_folder, pairs, palette):
+    base = load_components(tiny_sd_folder)
+    record, samples = record_of("mask2img", palette), samples_of(pairs, cached=False)
+    network = build_controlnet(base)
+    prompts = dict.fromkeys((3, 5, 9), "a bath towel")
+    batch = FreshBatches(base, record, prompts=prompts)(samples)
+    same = dataclasses.replace(  # every pixel reads one prompt: that of its image's caption
+        batch,
+        regions=None,
+        context=encode_captions(base, ["", "", "a bath towel"])[0],
+    )
+    with torch.no_grad():
+        plain = DenoisingLoss(base.scheduler)(network, base.unet, batch)
+        attention = RegionAttention([network, base.unet])
+        loss = DenoisingLoss(base.scheduler, attention=attention)
+        found = loss(network, base.unet, batch)
+        everywhere = RegionTexts(same.context, torch.arange(3), torch.ones(3, 16, 24))
+        uniform = loss(network, base.unet, dataclasses.replace(batch, regions=everywhere))
+        read = loss(network, base.unet, same)
+    assert float(found) != float(plain)
+    assert float(uniform) == pytest.approx(float(read), rel=1e-5)
 
 
 def test_latents_are_what_the_vae_makes_of_the_colour_map_or_of_the_image(

@@ -57,7 +57,9 @@ def test_a_killed_and_resumed_training_gives_the_same_weights(
 ):
     config = tiny_config(what=what, cache_variants=variants, validate_every=2)
     if what == "mask2img":
-        faster = dict(conditioning_lr=3.0, time_shift=3.0, object_weight=2.0)
+        faster = dict(
+            conditioning_lr=3.0, time_shift=3.0, object_weight=2.0, region_prompt="one {name}"
+        )
         config = dataclasses.replace(config, **faster)
     undisturbed = train(config, tmp_path / "a", device="cpu")
     with monkeypatch.context() as patch:
@@ -119,6 +121,38 @@ def test_mask2img_leaves_the_base_as_it_is(tiny_config, tiny_sd_folder, tmp_path
     trained = diffusers.ControlNetModel.from_pretrained(out / "controlnet")
     assert bool((trained.controlnet_mid_block.weight != 0).any())
     Mask2Img.from_pretrained(out)  # compares the base's weights
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_region_prompts_are_read_in_training(tiny_config, tmp_path, checkpointing):
+    options = dict(what="mask2img", gradient_checkpointing=checkpointing, empty_caption=0.0)
+    outs = {}
+    for prompt, every in ((None, 0), ("one {name}", 0), ("one {name}", 1)):
+        config = tiny_config(**options, region_prompt=prompt, validate_every=every)
+        work = tmp_path / f"{prompt is None}{every}"
+        outs[prompt, every] = train(config, work, device="cpu")
+    assert read_record(outs["one {name}", 0]).region_prompt == "one {name}"
+    assert weights(outs[None, 0]) != weights(outs["one {name}", 0])
+    assert weights(outs["one {name}", 0]) == weights(outs["one {name}", 1])  # sheets in between
+
+
+def test_gradient_checkpointing_reads_the_same_regions(tiny_config, tmp_path):
+    values = []
+    for checkpointing in (False, True):
+        config = tiny_config(what="mask2img", region_prompt="one {name}", steps=2,
+                             gradient_checkpointing=checkpointing)  # fmt: skip
+        out = train(config, tmp_path / str(checkpointing), device="cpu")
+        network = diffusers.ControlNetModel.from_pretrained(out / "controlnet")
+        values.append(torch.cat([p.flatten() for p in network.parameters()]))
+    assert torch.allclose(*values, atol=1e-5)
+
+
+def test_text2mask_of_phrases_is_written_as_one(tiny_config, tmp_path):
+    config = tiny_config(phrases=2, cache_variants=2, validate_every=2)
+    out = train(config, tmp_path / "a", device="cpu")
+    assert read_record(out).phrases == 2
+    plain = train(dataclasses.replace(config, phrases=1), tmp_path / "b", device="cpu")
+    assert weights(out) != weights(plain)
 
 
 def test_layers_that_read_the_map_may_learn_faster(tiny_config, tiny_sd_folder, tmp_path):
