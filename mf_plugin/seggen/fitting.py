@@ -22,6 +22,16 @@ def stretched_view(size: tuple[int, int]) -> View:
     return View(size, size, (0, 0))
 
 
+def scale_mask(mask: Mask, size: tuple[int, int]) -> Mask:
+    """bool[H, W] -> bool[h, w] of the nearest pixels: what shares none before shares none after."""
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new)
+        for old, new in zip(mask.shape, size, strict=True)
+    )
+    scaled: Mask = mask[rows[:, None], columns]
+    return scaled
+
+
 def fit_segments(
     segments: Sequence[tuple[int, Mask]], view: View, merge: bool
 ) -> list[tuple[int, Mask]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mf_plugin.seggen.assemble import PaintedCanvas, SegGenAssembler
 from mf_plugin.seggen.blip2 import Blip2Captioner
 from mf_plugin.seggen.captions import find_categories
 from mf_plugin.seggen.colormap import Segment, decode, encode
+from mf_plugin.seggen.fitting import scale_mask
 from mf_plugin.seggen.gates import (
     Judged,
     judge_painted,
@@ -64,9 +66,11 @@ class SegGenPainter:
         for model in models:
             _check_model(model, plan)
         if self._text2mask is not None:
+            self._text2mask.check_size(config.text2mask_size or config.size)
             self._mask2img.palette.check_same(
                 self._text2mask.palette, f"palette of text2mask {config.text2mask}"
             )
+        self._mask2img.check_size(config.size)
         self._palette = self._mask2img.palette
         self._region_prompts = None
         template = config.region_prompt or self._mask2img.record.region_prompt
@@ -158,12 +162,12 @@ class SegGenPainter:
         maps = model(
             captions,
             seeds=seeds,
-            size=config.size,
+            size=config.text2mask_size or config.size,
             steps=config.text2mask_steps,
             guidance=config.text2mask_guidance,
         )
         stuff = {category.id for category in plan.vocabulary} - plan.source.things
-        return [
+        found = [
             decode(
                 colormap,
                 model.reading_palette,
@@ -173,6 +177,12 @@ class SegGenPainter:
                 stuff_ids=stuff,
             )
             for colormap in maps
+        ]
+        if maps.shape[1:3] == config.size:
+            return found
+        return [
+            [replace(one, mask=scale_mask(one.mask, config.size)) for one in segments]
+            for segments in found
         ]
 
     def _draw(self, judged: Sequence[Judged]) -> Images:
@@ -223,7 +233,6 @@ def _check_model(model: Text2Mask | Mask2Img, plan: SegGenPlan) -> None:
         _check_palette(model.palette, plan)
     except InputError as error:
         raise InputError(f"{record.what} {folder}: {error}") from None
-    model.check_size(config.size)
 
 
 def _check_palette(palette: Palette, plan: SegGenPlan) -> None:

@@ -40,6 +40,7 @@ _MOST = {
     "threads": 1024,
 }
 _SIZE = f"(height, width) in whole pixels, 1 to {MAX_SIDE}"
+_SIZE_OR_NONE = f"{_SIZE}, or None"
 _NAMES = "a tuple of names, or None"
 
 
@@ -74,6 +75,8 @@ class SegGenConfig(GeneratorConfig):
         mirror: with "crop", whether half of the parts are mirrored.
         text2mask_steps, text2mask_guidance, mask2img_steps, mask2img_guidance: of the samplers
             (paper: 200 and 40 steps).
+        text2mask_size: (height, width) of the colour maps that Text2Mask paints, whose segments are
+            then scaled to ``size``; None is ``size``.
         text2mask_tries: colour maps that are painted for a caption at most, until one has an object
             of each category that the caption names; the first of those that have most is taken.
         control_scale: factor of what Mask2Img's ControlNet adds.
@@ -115,6 +118,7 @@ class SegGenConfig(GeneratorConfig):
     mirror: bool = False
     text2mask_steps: int = 200
     text2mask_guidance: float = 7.5
+    text2mask_size: tuple[int, int] | None = None
     text2mask_tries: int = 1
     mask2img_steps: int = 40
     mask2img_guidance: float = 7.5
@@ -130,7 +134,7 @@ class SegGenConfig(GeneratorConfig):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_fields(self, size=_SIZE, main_categories=_NAMES)
+        check_fields(self, size=_SIZE, text2mask_size=_SIZE_OR_NONE, main_categories=_NAMES)
         for name, allowed in (
             ("system", SYSTEMS),
             ("kind", KINDS),
@@ -155,7 +159,9 @@ class SegGenConfig(GeneratorConfig):
         self._expect("region_prompt", prompt is None or NAME in prompt, f"a text with {NAME}")
         self._expect("jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100")
         self._expect("seed", self.seed >= 0, "0 or more")
-        self._expect("size", all(1 <= side <= MAX_SIDE for side in self.size), _SIZE)
+        for name, said in (("size", _SIZE), ("text2mask_size", _SIZE_OR_NONE)):
+            sides = getattr(self, name) or ()
+            self._expect(name, all(1 <= side <= MAX_SIDE for side in sides), said)
         names = self.main_categories
         self._expect("main_categories", names != (), _NAMES)
         if self.until is not None:

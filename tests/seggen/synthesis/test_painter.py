@@ -44,18 +44,24 @@ class KnownMaps:
 def paint(make_config, models, real_images):
     """Paint one canvas of "a cat on a bow" (image 2) whose colour maps show other things too."""
 
-    def paint(reject: str, maps=(((5, CAT), (11, BOW), (5, SPECK)),), tries=1, **gates: object):
+    def paint(
+        reject: str,
+        maps=(((5, CAT), (11, BOW), (5, SPECK)),),
+        tries=1,
+        changes=(),
+        **gates: object,
+    ):
         config = make_config(
             "masksyn",
             text2mask=models / "text2mask",
             mask2img=models / "mask2img",
-            captions="coco",
             captions_file=real_images / "captions.json",
             main_categories=("bow_(weapon)",),
             num_images=1,
             reject=reject,
             gates=GateConfig(**{"min_pixels": 60, **gates}),
             text2mask_tries=tries,
+            **{"captions": "coco", **dict(changes)},
         )
         plan = config.make_plan()
         painter = plan.load_painter("cpu")
@@ -115,3 +121,39 @@ def test_maps_are_painted_until_one_has_all_that_the_caption_names(paint):
         kept.append([one.category_id for one in painted.judged if not one.reason])
         assert paint.num_maps == min(tries, 4)
     assert kept == [[], [5], [5], [5, 9], [5, 9]]
+
+
+def test_segments_of_smaller_maps_are_scaled(paint):
+    usual, _, _ = paint("region")
+    painted, result, _ = paint("region", changes={"size": (48, 64), "text2mask_size": (32, 32)})
+    assert result.image.shape == painted.colormap.shape == (48, 64, 3)
+    for small, large in zip(usual.judged, painted.judged, strict=True):
+        assert small.category_id == large.category_id
+        if small.mask is not None:
+            rows, columns = (2 * np.arange(48) + 1) // 3, np.arange(64) // 2  # at their centres
+            assert (large.mask == small.mask[rows[:, None], columns]).all()
+    speck = [one.reason for one in painted.judged if one.mask is not None and one.mask.sum() < 200]
+    assert speck == [""]  # gates count pixels of the image
+
+
+def test_pixels_read_the_prompt_of_their_region(paint, monkeypatch):
+    from mf_plugin.seggen import mask2img
+
+    read, find = [], mask2img.find_regions
+
+    def watch(*arguments):
+        read.append(find(*arguments))
+        return read[-1]
+
+    monkeypatch.setattr(mask2img, "find_regions", watch)
+    usual, _, _ = paint("region")
+    assert read == []  # neither the config nor the model asks for it
+    painted, _, _ = paint("region", changes={"region_prompt": "a photo of a {name}"})
+    (regions,) = read
+    words = dict(zip(regions.prompts, regions.masks, strict=True))
+    assert sorted(words) == ["a cat on a bow", "a photo of a cat", "a photo of a tub"]
+    assert (words["a photo of a cat"] == (CAT | SPECK)).all()
+    assert (words["a photo of a tub"] == BOW).all()
+    assert (usual.image != painted.image).any()
+    paint("region", changes={"region_prompt": "a photo of a {name}", "captions": "composed"})
+    assert "" in read[1].prompts  # a composed caption says nothing of the background
