@@ -12,7 +12,9 @@ config = dataclasses.replace(
     imgsyn,
     system="masksyn",
     text2mask=Path(mf_plugin.__file__).parent / "assets/tiny_seggen/text2mask",
+    text2mask_size=(128, 128),  # the size that it was trained at
+    text2mask_tries=4,  # the first map with all that the caption names, or the best of four
     text2mask_steps=25,
     text2mask_guidance=2.0,
-    gates=GateConfig(min_pixels=64, min_confidence=0.5, named=True),
+    gates=GateConfig(min_pixels=144, min_confidence=0.5, named=True),
 )
