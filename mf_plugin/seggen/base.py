@@ -160,10 +160,10 @@ def encode_phrases(
     split = [split_caption(caption, phrases) for caption in captions]
     context, _ = encode_captions(pipeline, [phrase for row in split for phrase in row])
     pooled = encode_captions(pipeline, captions)[1] if is_sdxl(pipeline) else None
-    return join_phrases(context, phrases), pooled
+    return stack_phrases(context, phrases), pooled
 
 
-def join_phrases(context: torch.Tensor, phrases: int) -> torch.Tensor:
+def stack_phrases(context: torch.Tensor, phrases: int) -> torch.Tensor:
     """[N x phrases, K, E] -> [N, phrases x K, E]."""
     return context.unflatten(0, (-1, phrases)).flatten(1, 2)
 

@@ -102,6 +102,7 @@ def find_regions(
 
 
 def _code(color: Any) -> Any:
+    """One number for a colour, or for each of several."""
     red, green, blue = color
     return (red * 256 + green) * 256 + blue
 

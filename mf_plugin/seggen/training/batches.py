@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mf_plugin.extras import require
 from mf_plugin.mosaic.backbone import make_backbone
-from mf_plugin.seggen.base import encode_captions, is_sdxl, join_phrases
+from mf_plugin.seggen.base import encode_captions, is_sdxl, stack_phrases
 from mf_plugin.seggen.captions import split_caption
 from mf_plugin.seggen.mask2img import condition
 from mf_plugin.seggen.pairs import Pair, SegGenPairs
@@ -131,7 +131,7 @@ class Batches(ABC):
             return self._context(said)
         split = [phrase for text in said for phrase in split_caption(text, phrases)]
         pooled = self._context(said)[1] if is_sdxl(self._base) else None
-        return join_phrases(self._context(split)[0], phrases), pooled
+        return stack_phrases(self._context(split)[0], phrases), pooled
 
     def _regions(self, colormaps: Any, said: Sequence[str], device: Any) -> RegionTexts | None:
         if self._prompts is None:
