@@ -15,9 +15,7 @@ config = SegGenConfig(
     system="imgsyn",
     source=MINILVIS_DEMO,
     mask2img=Path(mf_plugin.__file__).parent / "assets/tiny_seggen/mask2img",
-    # The images have 160 x 160: small objects come out better a little larger. Mask2Img has seen
-    # parts at 0.6 to 1.5 of their size.
-    size=(192, 192),
+    size=(192, 192),  # of 160 x 160; Mask2Img was trained on parts at 0.6 to 1.5 of their size
     kind="instance",
     captions="composed",
     main_categories=("r",),  # source images that hold a rare category

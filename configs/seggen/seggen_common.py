@@ -60,7 +60,8 @@ ADE20K_DISTANCE = 59.0
 
 # The bundled models, on the bundled tiny Stable Diffusion. Parts of 64 x 64 pixels hold an object
 # or three at the scale of whole images, and cost a fifth of them: what stands for which word or
-# colour is learned there (tiny_*_64px.py), whole scenes by what goes on from them (tiny_*.py).
+# colour is learned there (tiny_*_64px.py). What goes on from them (tiny_*.py) learns whole scenes
+# (Text2Mask), or larger parts with a prompt for each region (Mask2Img).
 _TINY: dict[str, Any] = dict(
     source=MINILVIS_DEMO,
     base=Path(mf_plugin.__file__).parent / "assets/tiny_sd",
@@ -84,16 +85,13 @@ TINY_PARTS: dict[str, Any] = dict(
     cache_variants=36,  # x 560 images: 330 MB of latents and colour maps
     batch_size=16,
     lr=1e-3,
-    decay=0.3,
     checkpoint_every=500,
     validate_every=2_000,
 )
-# Mask2Img goes on in parts at the scales that it paints at: objects of mini-LVIS are small, and
-# come out better where images are painted a little larger than they are (docs/seggen.md).
 TINY_REGIONS: dict[str, Any] = dict(
     _TINY,
     size=(96, 96),
-    zoom=2.5,  # scaled by 0.6 to 1.5
+    zoom=2.5,  # scaled by 0.6 to 1.5; configs/generation/minilvis_imgsyn.py paints at 1.2 to 1.5
     region_prompt="a photo of a single {name}",  # the words that the base knows best
     conditioning_lr=2.0,
     empty_caption=0.1,

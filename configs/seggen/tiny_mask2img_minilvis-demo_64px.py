@@ -3,15 +3,14 @@
 Before it: python tools/build_minilvis.py --preset demo --out work_dirs/demo/data
 """
 
-import dataclasses
-
 from seggen_common import TINY_MASK2IMG, TINY_PARTS
 
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
-config = dataclasses.replace(
-    SegGenTrainConfig(**TINY_MASK2IMG, **TINY_PARTS, steps=6_000),
+config = SegGenTrainConfig(
+    **TINY_MASK2IMG,
+    **TINY_PARTS,
     conditioning_lr=5.0,
     empty_caption=0.5,  # the colour map says what is where; half of the time it says all
-    decay=0.0,  # what goes on from it has a lower rate
+    steps=6_000,
 )

@@ -7,4 +7,4 @@ from seggen_common import TINY_PARTS, TINY_TEXT2MASK
 
 from mf_plugin.seggen.training.config import SegGenTrainConfig
 
-config = SegGenTrainConfig(**TINY_TEXT2MASK, **TINY_PARTS, steps=9_000)
+config = SegGenTrainConfig(**TINY_TEXT2MASK, **TINY_PARTS, steps=9_000, decay=0.3)

@@ -79,8 +79,8 @@ class SegGenTrainConfig:
         zero_terminal_snr: whether the last noise level is noise alone, for Text2Mask on a base that
             predicts velocity (noise.py).
         phrases: of Text2Mask, into how many a caption is split at commas and "and", for the text
-            encoder to read them one by one: what comes late in a list is then read as well as what
-            comes first (compare Feng et al. 2023, arXiv 2212.05032); 1: as one, as in the paper.
+            encoder to read them one by one, whatever comes before them (compare Feng et al. 2023,
+            arXiv 2212.05032); 1: as one, as in the paper.
         region_prompt: of Mask2Img, what a category's pixels read instead of the whole caption, "a
             photo of a {name}" for one (regions.py); None: the caption, as in the paper.
         object_weight: of the error where the map shows an object, to that of background.
