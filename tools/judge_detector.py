@@ -25,6 +25,11 @@ dataset with exchanged labels or moved masks nearly none:
 
     python tools/judge_detector.py controls --dataset work_dirs/demo/oracle --control vae \\
         --model mf_plugin/assets/tiny_sd --out work_dirs/judge/oracle_vae
+
+What the judge can read at most of an ImgSyn folder, the parts of real images in its images' place:
+
+    python tools/judge_detector.py controls --dataset work_dirs/demo/imgsyn --control real \\
+        --real-images work_dirs/demo/data/train --out work_dirs/judge/imgsyn_real
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from pathlib import Path
 
 from mf_plugin import cli
 
-CONTROLS = ("labels", "masks", "vae")
+CONTROLS = ("labels", "masks", "vae", "real")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -69,6 +74,7 @@ def parse_arguments() -> argparse.Namespace:
     controls.add_argument("--dataset", type=Path, required=True, metavar="DIR")
     controls.add_argument("--control", choices=CONTROLS, required=True)
     controls.add_argument("--model", help="whose autoencoder the images go through (vae)")
+    controls.add_argument("--real-images", metavar="DIR", help="the real images' folder (real)")
     controls.add_argument("--out", type=Path, required=True, metavar="DIR")
     return parser.parse_args()
 
@@ -142,7 +148,11 @@ def table(summary: dict, outcomes: tuple[str, ...]) -> list[str]:
 def build_control(args: argparse.Namespace) -> None:
     from mf_plugin.benchmark import judge_controls
 
-    print(judge_controls.build_control(args.out, args.dataset, args.control, args.model))
+    print(
+        judge_controls.build_control(
+            args.out, args.dataset, args.control, args.model, args.real_images
+        )
+    )
 
 
 COMMANDS = {

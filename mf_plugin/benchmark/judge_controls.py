@@ -5,6 +5,8 @@
               where four make a canvas, and comes in again at the other side: none is valid
     vae       each image is what a diffusion model's autoencoder makes of it: labels and masks are
               as good as they were. If an oracle's share falls, the judge punishes softness
+    real      of an ImgSyn folder: each image gives way to the part of the real one over whose masks
+              it was painted. What the judge reads there is the most that it can
 
 In the first two the images stay as they are, so what a judge sees in the source serves for them.
 """
@@ -15,7 +17,6 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pycocotools import mask as mask_api
 from tqdm import tqdm
 
 from mf_plugin.arrays import Float32Array, Pixels
+from mf_plugin.benchmark.real_views import RealView, cut_real, read_views
 from mf_plugin.errors import InputError
 from mf_plugin.evaluation.valid_instances import to_rle
 from mf_plugin.extras import require
@@ -43,12 +45,17 @@ from mf_plugin.mosaic.pipeline import MosaicPipeline
 
 GENERATOR = "judge control"
 KIND = "judge control"
-CONTROLS = ("labels", "masks", "vae")
+CONTROLS = ("labels", "masks", "vae", "real")
+_DRAWN = ("vae", "real")  # controls whose images are others
 SHIFT = 1 / 8  # of the image's height and width
 
 
 def build_control(
-    out: str | Path, source: str | Path, control: str, model: str | Path | None = None
+    out: str | Path,
+    source: str | Path,
+    control: str,
+    model: str | Path | None = None,
+    real_images: str | Path | None = None,
 ) -> Path:
     """Builds a control of a dataset folder, or keeps it if it is there already.
 
@@ -57,15 +64,20 @@ def build_control(
         source: folder of a dataset with annotations.json and images.
         control: one of ``CONTROLS``.
         model: diffusers folder or hub id, for "vae".
+        real_images: folder of the real images, for "real".
 
     Raises:
-        InputError: unknown control, "vae" without a model, the source is missing or damaged, or
-            `out` holds something else.
+        InputError: unknown control, "vae" without a model, "real" without images, the source is
+            missing or damaged, or `out` holds something else.
     """
     if control not in CONTROLS:
         raise InputError(f"unknown control {control!r}: expected one of {', '.join(CONTROLS)}")
     if (control == "vae") != (model is not None):
         raise InputError(f"control {control!r} with model {model}: expected one for 'vae' alone")
+    if (control == "real") != (real_images is not None):
+        raise InputError(
+            f"control {control!r} with real images {real_images}: expected some for 'real' alone"
+        )
     source = Path(source)
     path = source / "annotations.json"
     data = read_lvis(path)
@@ -74,6 +86,7 @@ def build_control(
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     pipeline = None if model is None else MosaicPipeline.from_pretrained(model)
+    views = read_views(source) if control == "real" else {}
     parameters = {
         "version": VERSION,
         "control": control,
@@ -81,9 +94,14 @@ def build_control(
         "weights_sha256": pipeline.model_hash() if pipeline else None,
     }
 
+    def draw(image: Mapping[str, Any]) -> Pixels:
+        if pipeline is not None:
+            return through_vae(pipeline, _read_image(source, image))
+        assert real_images is not None
+        return cut_real(_find_view(views, image, source), real_images)
+
     def build(folder: Path) -> None:
-        change = None if pipeline is None else partial(through_vae, pipeline)
-        _copy_images(folder, source, data, change)
+        _write_images(folder, source, data, draw if control in _DRAWN else None)
         annotations = {"labels": exchange_labels, "masks": move_masks}.get(control, _same)(data)
         write_annotations(
             folder, f"{GENERATOR} {control}", data["images"], annotations, data["categories"]
@@ -146,24 +164,43 @@ def through_vae(pipeline: MosaicPipeline, image: Pixels) -> Pixels:
     return pixels_again.astype(np.uint8)  # truncated, as generated images are
 
 
-def _copy_images(
+def _find_view(views: Mapping[str, RealView], image: Mapping[str, Any], source: Path) -> RealView:
+    try:
+        return views[image_path(image)]
+    except KeyError:
+        raise InputError(
+            f"{source}: the manifest lacks {image_path(image)}; expected its part of a real image"
+        ) from None
+
+
+def _write_images(
     folder: Path,
     source: Path,
     data: Mapping[str, Any],
-    change: Callable[[Pixels], Pixels] | None,
+    draw: Callable[[Mapping[str, Any]], Pixels] | None,
 ) -> None:
+    """What ``draw`` makes of each image; without it, the images as they are."""
     for image in tqdm(data["images"], GENERATOR, unit="image"):
-        name = image_path(image)
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        target = folder / image_path(image)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if draw is not None:
+            target.write_bytes(jpeg(draw(image)))
+            continue
         try:
-            file = image_file(source, image)
-            if change is None:
-                shutil.copyfile(file, folder / name)
-                continue
-            pixels = np.asarray(Image.open(file).convert("RGB"))
+            shutil.copyfile(image_file(source, image), target)
         except OSError as error:
-            raise InputError(f"image {file} cannot be read: {error}") from error
-        (folder / name).write_bytes(jpeg(change(pixels)))
+            raise _unreadable(source, image, error) from error
+
+
+def _read_image(source: Path, image: Mapping[str, Any]) -> Pixels:
+    try:
+        return np.asarray(Image.open(image_file(source, image)).convert("RGB"))
+    except OSError as error:
+        raise _unreadable(source, image, error) from error
+
+
+def _unreadable(source: Path, image: Mapping[str, Any], error: OSError) -> InputError:
+    return InputError(f"image {source / image_path(image)} cannot be read: {error}")
 
 
 def _same(data: Mapping[str, Any]) -> list[dict[str, Any]]:

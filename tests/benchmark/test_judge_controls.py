@@ -116,6 +116,59 @@ def test_images_go_through_the_models_autoencoder(source, tmp_path, tiny_sd_fold
     assert len(weights) == 64
 
 
+def write_manifest(folder: Path, *lines: dict) -> None:
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+LINE = dict(
+    file_name="images/000000000001.jpg",
+    layout=dict(height=32, width=48),
+    source_file_name="real/a.png",
+    view=dict(scaled=[40, 96], corner=[8, 40], mirrored=True),
+)
+
+
+def test_real_parts_take_the_place_of_what_was_painted_over_them(source, tmp_path):
+    real = tmp_path / "photos/real/a.png"
+    real.parent.mkdir(parents=True)
+    picture = np.zeros((40, 96, 3), np.uint8)
+    picture[8:24, 40:64] = (0, 128, 255)  # the upper left quarter of the part
+    cv2.imwrite(str(real), picture)
+    data = read_lvis(source / "annotations.json")
+    data["images"] = data["images"][:1]
+    data["annotations"] = data["annotations"][:4]
+    (source / "annotations.json").write_text(json.dumps(data))
+    write_manifest(source, LINE, dict(index=1))  # the second canvas became no image
+    out = build_control(tmp_path / "out", source, "real", real_images=tmp_path / "photos")
+    assert read_lvis(out / "annotations.json")["annotations"] == data["annotations"]
+    found = cv2.imread(str(out / "images/000000000001.jpg")).astype(int)
+    expected = np.zeros((32, 48, 3), int)
+    expected[:16, 24:] = (0, 128, 255)  # mirrored
+    assert np.abs(found - expected).mean() < 3
+    real.unlink()
+    with pytest.raises(InputError, match="image real/a.png of .*photos cannot be read"):
+        build_control(tmp_path / "new", source, "real", real_images=tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ({**LINE, "view": None}, "manifest.jsonl line 1 names no part of a real image"),
+        ({**LINE, "view": dict(scaled=[40, 80], corner=[8, 40], mirrored=0)}, "line 1 names no"),
+        ([3], r"line 1 is \[3\]; expected an object"),
+        ({**LINE, "file_name": "images/x.jpg"}, "the manifest lacks images/000000000001.jpg"),
+        ({**LINE, "source_file_name": "../a.png"}, "is not a path inside the dataset"),
+    ],
+)
+def test_manifests_that_name_no_real_part(line, message, source, tmp_path):
+    write_manifest(source, line)
+    with pytest.raises(InputError, match=message):
+        build_control(tmp_path / "out", source, "real", real_images=tmp_path)
+    (source / "manifest.jsonl").unlink()
+    with pytest.raises(InputError, match="manifest.jsonl cannot be read"):
+        build_control(tmp_path / "out", source, "real", real_images=tmp_path)
+
+
 def test_bad_arguments_are_named(source, tmp_path, tiny_sd_folder):
     out = tmp_path / "out"
     with pytest.raises(InputError, match="unknown control 'blur': expected one of labels"):
@@ -124,6 +177,8 @@ def test_bad_arguments_are_named(source, tmp_path, tiny_sd_folder):
         build_control(out, source, "vae")
     with pytest.raises(InputError, match="control 'masks' with model x: expected one for 'vae'"):
         build_control(out, source, "masks", "x")
+    with pytest.raises(InputError, match="control 'real' with real images None: expected some"):
+        build_control(out, source, "real")
     (source / "images/000000000002.jpg").unlink()
     with pytest.raises(InputError, match="000000000002.jpg cannot be read"):
         build_control(out, source, "labels")
