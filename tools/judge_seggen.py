@@ -17,6 +17,9 @@ a MaskSyn folder, or of maps painted for the composed captions of a real dataset
     python tools/judge_seggen.py agreement --masksyn DIR --out work_dirs/agreement.json
     python tools/judge_seggen.py agreement --model mf_plugin/assets/tiny_seggen/text2mask \\
         --dataset work_dirs/demo/data/val --num-maps 200 --out work_dirs/agreement.json
+
+Segments count that MaskSyn would paint an object over: those of 64 pixels and a confidence of 0.5
+and more, or what the folder's own gates left; --every-segment counts all that can be read.
 """
 
 from __future__ import annotations
@@ -48,6 +51,9 @@ def parse_arguments() -> argparse.Namespace:
     agreement.add_argument("--num-maps", type=int, default=200)
     agreement.add_argument("--steps", type=int, default=50, help="of the sampler")
     agreement.add_argument("--guidance", type=float, default=7.5)
+    agreement.add_argument(
+        "--every-segment", action="store_true", help="count small and uncertain segments too"
+    )
     agreement.add_argument("--batch-size", type=int, default=4)
     agreement.add_argument("--device", default="cpu", help="of torch (default: %(default)s)")
     for command in (faithfulness, agreement):
@@ -87,7 +93,10 @@ def judge_agreement(args: argparse.Namespace) -> dict[str, Any]:
 
     if (args.masksyn is None) == (args.model is None):
         raise InputError("expected --masksyn DIR, or --model DIR with --dataset DIR")
-    maps = sample(args) if args.masksyn is None else painted_maps.read_masksyn(args.masksyn)
+    if args.masksyn is None:
+        maps = sample(args)
+    else:
+        maps = painted_maps.read_masksyn(args.masksyn, every=args.every_segment)
     report = caption_agreement.measure_agreement(
         maps.named, maps.painted, num_draws=args.draws, seed=args.seed
     )
@@ -101,6 +110,7 @@ def judge_agreement(args: argparse.Namespace) -> dict[str, Any]:
 def sample(args: argparse.Namespace) -> Any:
     from mf_plugin.evaluation import painted_maps
     from mf_plugin.evaluation.valid_instances import load_dataset
+    from mf_plugin.seggen.gates import GateConfig
     from mf_plugin.seggen.text2mask import Text2Mask
     from mf_plugin.vocabulary import Vocabulary
 
@@ -117,6 +127,7 @@ def sample(args: argparse.Namespace) -> Any:
         steps=args.steps,
         guidance=args.guidance,
         batch_size=args.batch_size,
+        gates=None if args.every_segment else GateConfig(),
     )
 
 

@@ -1,7 +1,9 @@
 """What Text2Mask paints for captions: read from a MaskSyn folder, or sampled for a real dataset.
 
 Both give what `caption_agreement.measure_agreement` takes: the category ids that each caption
-names, and those of the segments of each map, before any gate has dropped some.
+names, and those of the segments of each map. Segments that MaskSyn's gates drop for what they
+are, whatever the caption says (too small, too large, of low confidence), become no object, and
+count only where every segment is asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from mf_plugin.evaluation.rare import GroundTruth
 from mf_plugin.jsonfile import MOST_LEVELS, parse_json
 from mf_plugin.seggen.captions import compose_caption, expect_categories
 from mf_plugin.seggen.colormap import MIN_AREA, decode
-from mf_plugin.seggen.gates import MISSING
+from mf_plugin.seggen.gates import MISSING, NO_OBJECT, GateConfig, segment_reason
 from mf_plugin.seggen.text2mask import Text2Mask
 from mf_plugin.vocabulary import Vocabulary
 
@@ -30,7 +32,7 @@ class PaintedMaps:
     Attributes:
         captions: N texts.
         named: category ids that each names, one for each object.
-        painted: category ids of the segments of each map.
+        painted: category ids of the segments that count, of each map.
     """
 
     captions: tuple[str, ...]
@@ -38,13 +40,19 @@ class PaintedMaps:
     painted: tuple[tuple[int, ...], ...]
 
 
-def read_masksyn(folder: str | Path) -> PaintedMaps:
+def read_masksyn(folder: str | Path, *, every: bool = False) -> PaintedMaps:
     """The painted maps of a finished MaskSyn folder, from its manifest.
+
+    Args:
+        folder: of the run; its gates were those of its config.
+        every: whether segments that these gates dropped count too; those that they dropped as
+            not in the caption always do.
 
     Raises:
         InputError: no manifest, one that is damaged or of another system, or captions without a
             known category.
     """
+    uncounted = (MISSING,) if every else (MISSING, *NO_OBJECT)
     path = Path(folder) / "manifest.jsonl"
     vocabulary = Vocabulary.from_lvis_json(Path(folder) / "annotations.json")
     try:
@@ -63,7 +71,7 @@ def read_masksyn(folder: str | Path) -> PaintedMaps:
             )
         if line["caption"]:
             pairs = zip(line["category_ids"], line["reasons"], strict=True)
-            painted = tuple(id_ for id_, reason in pairs if reason != MISSING)
+            painted = tuple(id_ for id_, reason in pairs if reason not in uncounted)
             try:
                 named = expect_categories(line["caption"], vocabulary)
             except InputError as error:
@@ -117,8 +125,12 @@ def sample_maps(
     guidance: float = 7.5,
     batch_size: int = 4,
     min_area: int = MIN_AREA,
+    gates: GateConfig | None = None,
 ) -> PaintedMaps:
     """Paint and read a map for each caption, each from a seed of its own.
+
+    Args:
+        gates: the segments that they drop for size or confidence do not count; None counts all.
 
     Raises:
         InputError: a caption names no known category.
@@ -132,5 +144,6 @@ def sample_maps(
             segments = decode(
                 image, model.reading_palette, model.kind, min_area=min_area, reach=model.reach
             )
-            painted.append(tuple(segment.category_id for segment in segments))
+            counting = [s for s in segments if gates is None or not segment_reason(s, gates)]
+            painted.append(tuple(segment.category_id for segment in counting))
     return PaintedMaps(tuple(captions), named, tuple(painted))

@@ -22,6 +22,7 @@ Mask = npt.NDArray[np.bool_]
 LOW_CONFIDENCE = "low_confidence"
 NOT_IN_CAPTION = "not_in_caption"
 MISSING = "missing"  # the caption names the category, the colour map has no segment of it
+NO_OBJECT = (TOO_SMALL, TOO_LARGE, LOW_CONFIDENCE)  # what a segment is by itself
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,21 @@ def judge_painted(
     """
     judged = []
     for segment in segments:
-        reason = _size_reason(segment.mask, gates)
-        if not reason and segment.confidence < gates.min_confidence:
-            reason = LOW_CONFIDENCE
+        reason = segment_reason(segment, gates)
         if not reason and gates.named and segment.category_id not in named:
             reason = NOT_IN_CAPTION
         judged.append(Judged(segment.category_id, segment.mask, segment.confidence, reason))
     painted = {one.category_id for one in judged}
     missing = [id_ for id_ in dict.fromkeys(named) if id_ not in painted]
     return (*judged, *(Judged(id_, None, None, MISSING) for id_ in missing))
+
+
+def segment_reason(segment: Segment, gates: GateConfig) -> str:
+    """One of ``NO_OBJECT``, or "": whether a painted segment is an object, whatever the caption."""
+    reason = _size_reason(segment.mask, gates)
+    if not reason and segment.confidence < gates.min_confidence:
+        return LOW_CONFIDENCE
+    return reason
 
 
 def share_of_caption(judged: Iterable[Judged], named: Collection[int]) -> float:

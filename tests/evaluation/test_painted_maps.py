@@ -9,6 +9,7 @@ from mf_plugin.errors import InputError
 from mf_plugin.evaluation.painted_maps import compose_captions, read_masksyn, sample_maps
 from mf_plugin.evaluation.valid_instances import load_dataset
 from mf_plugin.seggen.colormap import encode
+from mf_plugin.seggen.gates import GateConfig
 from mf_plugin.seggen.palette import make_palette
 from mf_plugin.vocabulary import Vocabulary
 
@@ -27,11 +28,12 @@ def write_folder(folder, lines):
     return folder
 
 
-def test_reads_all_segments_of_a_masksyn_folder(tmp_path):
+def test_reads_the_objects_of_a_masksyn_folder_or_all_its_segments(tmp_path):
     maps = read_masksyn(write_folder(tmp_path, LINES))
     assert maps.captions == ("a dog and a violin", "two crabs")
     assert maps.named == ((1, 2), (5, 5))
-    assert maps.painted == ((1, 5), (5, 5))
+    assert maps.painted == ((1, 5), (5,))
+    assert read_masksyn(tmp_path, every=True).painted == ((1, 5), (5, 5))
 
 
 @pytest.mark.parametrize(
@@ -116,5 +118,7 @@ def test_samples_and_reads_maps():
     assert maps.named == ((1, 5), (2, 2), (5,))
     assert maps.painted == ((1, 1), (2, 2), (5, 5))
     assert painter.seeds == [7, 8, 9]
+    for gates, painted in ((GateConfig(min_pixels=500), ()), (GateConfig(min_pixels=300), (5, 5))):
+        assert sample_maps(painter, ["a crab"], vocabulary, gates=gates).painted == (painted,)
     with pytest.raises(InputError, match="'a cat' names no known category"):
         sample_maps(painter, ["a cat"], vocabulary)
