@@ -20,6 +20,9 @@ a MaskSyn folder, or of maps painted for the composed captions of a real dataset
 
 Segments count that MaskSyn would paint an object over: those of 64 pixels and a confidence of 0.5
 and more, or what the folder's own gates left; --every-segment counts all that can be read.
+--caption-colors reads a map in the colours of its caption's categories alone, as MaskSyn can
+(text2mask_colors): precision is then 1 by construction, and what a map agrees by chance is
+measured too, on the maps of other captions.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mf_plugin import cli
 from mf_plugin.errors import InputError
@@ -54,6 +59,11 @@ def parse_arguments() -> argparse.Namespace:
     agreement.add_argument(
         "--every-segment", action="store_true", help="count small and uncertain segments too"
     )
+    agreement.add_argument(
+        "--caption-colors", action="store_true", help="read maps in their captions' colours alone"
+    )
+    agreement.add_argument("--min-pixels", type=int, help="of segments that count")
+    agreement.add_argument("--min-confidence", type=float, help="of segments that count")
     agreement.add_argument("--batch-size", type=int, default=4)
     agreement.add_argument("--device", default="cpu", help="of torch (default: %(default)s)")
     for command in (faithfulness, agreement):
@@ -89,28 +99,20 @@ def judge_faithfulness(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def judge_agreement(args: argparse.Namespace) -> dict[str, Any]:
-    from mf_plugin.evaluation import caption_agreement, painted_maps
+    from mf_plugin.evaluation import painted_maps
 
     if (args.masksyn is None) == (args.model is None):
         raise InputError("expected --masksyn DIR, or --model DIR with --dataset DIR")
     if args.masksyn is None:
-        maps = sample(args)
-    else:
-        maps = painted_maps.read_masksyn(args.masksyn, every=args.every_segment)
-    report = caption_agreement.measure_agreement(
-        maps.named, maps.painted, num_draws=args.draws, seed=args.seed
-    )
-    for name in caption_agreement.SHARES:
-        if report[name] is not None:
-            value, low, high = (100 * share for share in report[name])
-            print(f"{name.replace('_', ' ')}: {value:.1f} [{low:.1f}, {high:.1f}] %")
-    return report
+        return judge_model(args)
+    maps = painted_maps.read_masksyn(args.masksyn, every=args.every_segment)
+    return measure_and_print(args, "", maps.named, maps.painted)
 
 
-def sample(args: argparse.Namespace) -> Any:
+def judge_model(args: argparse.Namespace) -> dict[str, Any]:
     from mf_plugin.evaluation import painted_maps
     from mf_plugin.evaluation.valid_instances import load_dataset
-    from mf_plugin.seggen.gates import GateConfig
+    from mf_plugin.seggen.captions import expect_categories
     from mf_plugin.seggen.text2mask import Text2Mask
     from mf_plugin.vocabulary import Vocabulary
 
@@ -118,17 +120,51 @@ def sample(args: argparse.Namespace) -> Any:
         raise InputError("--model: expected --dataset DIR as well, whose captions it gets")
     dataset = load_dataset(args.dataset)
     captions = painted_maps.compose_captions(dataset, args.num_maps)
+    vocabulary = Vocabulary.from_categories(dataset.data["categories"])
+    named = [expect_categories(caption, vocabulary) for caption in captions]
     model = Text2Mask.from_pretrained(args.model, args.device)
-    return painted_maps.sample_maps(
+    maps = painted_maps.paint_maps(
         model,
         captions,
-        Vocabulary.from_categories(dataset.data["categories"]),
         seed=args.seed,
         steps=args.steps,
         guidance=args.guidance,
         batch_size=args.batch_size,
-        gates=None if args.every_segment else GateConfig(),
     )
+
+    def judge(name: str, some: Any) -> dict[str, Any]:
+        painted = painted_maps.read_maps(
+            model, some, named, caption_colors=args.caption_colors, gates=find_gates(args)
+        )
+        return measure_and_print(args, name, named, painted)
+
+    report = judge("", maps)
+    if args.caption_colors:
+        report["by_chance"] = judge("by chance, ", np.roll(maps, 1, axis=0))
+    return report
+
+
+def find_gates(args: argparse.Namespace) -> Any:
+    from mf_plugin.seggen.gates import GateConfig
+
+    given = {"min_pixels": args.min_pixels, "min_confidence": args.min_confidence}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.every_segment and given:
+        raise InputError(f"--every-segment with {', '.join(given)}: expected one or the other")
+    return None if args.every_segment else GateConfig(**given)
+
+
+def measure_and_print(args: argparse.Namespace, name: str, named: Any, painted: Any) -> Any:
+    from mf_plugin.evaluation import caption_agreement
+
+    report = caption_agreement.measure_agreement(
+        named, painted, num_draws=args.draws, seed=args.seed
+    )
+    for share in caption_agreement.SHARES:
+        if report[share] is not None:
+            value, low, high = (100 * number for number in report[share])
+            print(f"{name}{share.replace('_', ' ')}: {value:.1f} [{low:.1f}, {high:.1f}] %")
+    return report
 
 
 def main() -> None:

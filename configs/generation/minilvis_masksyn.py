@@ -16,5 +16,6 @@ config = dataclasses.replace(
     text2mask_tries=4,  # the first map with all that the caption names, or the best of four
     text2mask_steps=25,
     text2mask_guidance=2.0,
-    gates=GateConfig(min_pixels=144, min_confidence=0.5, named=True),
+    text2mask_colors="caption",  # whose exact shade the tiny model often misses
+    gates=GateConfig(min_pixels=144, min_confidence=0.3, named=True),
 )

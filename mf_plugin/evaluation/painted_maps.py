@@ -1,4 +1,4 @@
-"""What Text2Mask paints for captions: read from a MaskSyn folder, or sampled for a real dataset.
+"""What Text2Mask paints for captions: read from a MaskSyn folder, or painted for a real dataset.
 
 Both give what `caption_agreement.measure_agreement` takes: the category ids that each caption
 names, and those of the segments of each map. Segments that MaskSyn's gates drop for what they
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from mf_plugin.errors import InputError
@@ -21,13 +22,14 @@ from mf_plugin.jsonfile import MOST_LEVELS, parse_json
 from mf_plugin.seggen.captions import compose_caption, expect_categories
 from mf_plugin.seggen.colormap import MIN_AREA, decode
 from mf_plugin.seggen.gates import MISSING, NO_OBJECT, GateConfig, segment_reason
+from mf_plugin.seggen.sampling import Images
 from mf_plugin.seggen.text2mask import Text2Mask
 from mf_plugin.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class PaintedMaps:
-    """N captions and what was painted for them.
+    """N captions and what a MaskSyn run painted for them.
 
     Attributes:
         captions: N texts.
@@ -115,35 +117,49 @@ def compose_captions(dataset: GroundTruth, count: int) -> list[str]:
     return captions
 
 
-def sample_maps(
+def paint_maps(
     model: Text2Mask,
     captions: Sequence[str],
-    vocabulary: Vocabulary,
     *,
     seed: int = 0,
     steps: int = 50,
     guidance: float = 7.5,
     batch_size: int = 4,
-    min_area: int = MIN_AREA,
-    gates: GateConfig | None = None,
-) -> PaintedMaps:
-    """Paint and read a map for each caption, each from a seed of its own.
-
-    Args:
-        gates: the segments that they drop for size or confidence do not count; None counts all.
-
-    Raises:
-        InputError: a caption names no known category.
-    """
-    named = tuple(expect_categories(caption, vocabulary) for caption in captions)
-    painted: list[tuple[int, ...]] = []
+) -> Images:
+    """Paint a map for each caption, each from a seed of its own: uint8[N, H, W, 3]."""
+    painted = []
     for start in tqdm(range(0, len(captions), batch_size), desc="painting maps", unit="batch"):
         some = list(captions[start : start + batch_size])
         seeds = [seed + start + place for place in range(len(some))]
-        for image in model(some, seeds=seeds, steps=steps, guidance=guidance):
-            segments = decode(
-                image, model.reading_palette, model.kind, min_area=min_area, reach=model.reach
-            )
-            counting = [s for s in segments if gates is None or not segment_reason(s, gates)]
-            painted.append(tuple(segment.category_id for segment in counting))
-    return PaintedMaps(tuple(captions), named, tuple(painted))
+        painted.append(model(some, seeds=seeds, steps=steps, guidance=guidance))
+    return np.concatenate(painted)
+
+
+def read_maps(
+    model: Text2Mask,
+    maps: Images,
+    named: Sequence[Sequence[int]],
+    *,
+    caption_colors: bool = False,
+    min_area: int = MIN_AREA,
+    gates: GateConfig | None = None,
+) -> list[tuple[int, ...]]:
+    """The categories of the segments of each map, one for each segment.
+
+    Args:
+        model: that painted them.
+        maps: uint8[N, H, W, 3].
+        named: category ids that each caption names.
+        caption_colors: whether a map is read in the colours of these alone, and not in all of the
+            palette (`synthesis.SegGenConfig.text2mask_colors`). Then maps of other captions say
+            what agreement is by chance.
+        min_area: smaller parts go to their surroundings.
+        gates: the segments that they drop for size or confidence do not count; None counts all.
+    """
+    painted = []
+    for image, ids in zip(maps, named, strict=True):
+        palette = model.reading_palette.only(ids) if caption_colors else model.reading_palette
+        segments = decode(image, palette, model.kind, min_area=min_area, reach=model.reach)
+        counting = [s for s in segments if gates is None or not segment_reason(s, gates)]
+        painted.append(tuple(segment.category_id for segment in counting))
+    return painted

@@ -32,7 +32,7 @@ from mf_plugin.seggen.mask2img import Mask2Img
 from mf_plugin.seggen.palette import Palette
 from mf_plugin.seggen.plan import EMPTY, SegGenCanvas, SegGenGroup, SegGenPlan
 from mf_plugin.seggen.regions import background_prompts, region_prompts
-from mf_plugin.seggen.synthesis import BLIP2, MASKSYN
+from mf_plugin.seggen.synthesis import BLIP2, CAPTION_COLORS, MASKSYN
 from mf_plugin.seggen.text2mask import Text2Mask
 
 Images = npt.NDArray[np.uint8]
@@ -147,7 +147,9 @@ class SegGenPainter:
             if not places:
                 break
             seeds = [_seed_of_try(canvases[place], number) for place in places]
-            found = self._paint_maps([captions[place] for place in places], seeds)
+            found = self._paint_maps(
+                [captions[place] for place in places], seeds, [named[place] for place in places]
+            )
             for place, segments in zip(places, found, strict=True):
                 judged = judge_painted(segments, named[place], config.gates)
                 share = share_of_caption(judged, named[place])
@@ -155,8 +157,10 @@ class SegGenPainter:
                     best[place], shares[place] = judged, share
         return best
 
-    def _paint_maps(self, captions: Sequence[str], seeds: Sequence[int]) -> list[list[Segment]]:
-        """The segments of a colour map for each caption."""
+    def _paint_maps(
+        self, captions: Sequence[str], seeds: Sequence[int], named: Sequence[Sequence[int]]
+    ) -> list[list[Segment]]:
+        """The segments of a colour map for each caption, which names these categories."""
         config, plan, model = self._config, self._plan, self._text2mask
         assert model is not None
         maps = model(
@@ -167,16 +171,17 @@ class SegGenPainter:
             guidance=config.text2mask_guidance,
         )
         stuff = {category.id for category in plan.vocabulary} - plan.source.things
+        of_caption = config.text2mask_colors == CAPTION_COLORS
         found = [
             decode(
                 colormap,
-                model.reading_palette,
+                model.reading_palette.only(ids) if of_caption else model.reading_palette,
                 config.kind,
                 min_area=config.gates.clean,
                 reach=model.reach,
                 stuff_ids=stuff,
             )
-            for colormap in maps
+            for colormap, ids in zip(maps, named, strict=True)
         ]
         if maps.shape[1:3] == config.size:
             return found

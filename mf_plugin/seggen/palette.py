@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -85,6 +85,21 @@ class Palette:
             )
         red, green, blue = self.colors[self.index[category_id]].tolist()
         return red, green, blue
+
+    def only(self, category_ids: Collection[int]) -> Palette:
+        """The palette of some of its categories, in their colours and as far apart as all are.
+
+        Raises:
+            InputError: none, or one that has no colour.
+        """
+        if not category_ids:
+            raise InputError("no category ids: expected at least one of the palette's")
+        places = sorted(self.index[i] for i in set(category_ids) if self.color(i))
+        rendered = self.rendered
+        if rendered is not None:
+            rendered = rendered[[*places, len(self.ids), len(self.ids) + 1]]
+        ids = tuple(self.ids[place] for place in places)
+        return replace(self, ids=ids, colors=self.colors[places], rendered=rendered)
 
     def to_json(self) -> dict[str, Any]:
         """As json; `from_json` reads it."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MASKSYN, IMGSYN = SYSTEMS = ("masksyn", "imgsyn")
 COMPOSED, COCO, BLIP2 = CAPTIONS = ("composed", "coco", "blip2")
+ALL_COLORS, CAPTION_COLORS = TEXT2MASK_COLORS = ("all", "caption")
 REJECT_POLICIES = ("region", "erase", "image")
 _MOST = {
     "copies": MOST_IMAGES,
@@ -79,6 +80,9 @@ class SegGenConfig(GeneratorConfig):
             then scaled to ``size``; None is ``size``.
         text2mask_tries: colour maps that are painted for a caption at most, until one has an object
             of each category that the caption names; the first of those that have most is taken.
+        text2mask_colors: in which colours painted maps are read: "all" of the palette, or those of
+            the categories that the "caption" names, as the nearest of which every colour then
+            counts.
         control_scale: factor of what Mask2Img's ControlNet adds.
         region_prompt: what the pixels of a category's segments read instead of the whole caption,
             "a photo of a {name}" for one (regions.py); a composed caption, which names objects
@@ -120,6 +124,7 @@ class SegGenConfig(GeneratorConfig):
     text2mask_guidance: float = 7.5
     text2mask_size: tuple[int, int] | None = None
     text2mask_tries: int = 1
+    text2mask_colors: str = ALL_COLORS
     mask2img_steps: int = 40
     mask2img_guidance: float = 7.5
     control_scale: float = 1.0
@@ -140,6 +145,7 @@ class SegGenConfig(GeneratorConfig):
             ("kind", KINDS),
             ("captions", CAPTIONS),
             ("fit", FITS),
+            ("text2mask_colors", TEXT2MASK_COLORS),
             ("reject", REJECT_POLICIES),
             ("dtype", DTYPES),
         ):

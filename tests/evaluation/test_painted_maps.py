@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from mf_plugin.errors import InputError
-from mf_plugin.evaluation.painted_maps import compose_captions, read_masksyn, sample_maps
+from mf_plugin.evaluation.painted_maps import (
+    compose_captions,
+    paint_maps,
+    read_maps,
+    read_masksyn,
+)
 from mf_plugin.evaluation.valid_instances import load_dataset
+from mf_plugin.seggen.captions import expect_categories
 from mf_plugin.seggen.colormap import encode
 from mf_plugin.seggen.gates import GateConfig
 from mf_plugin.seggen.palette import make_palette
@@ -111,14 +117,27 @@ class Painter:
         return np.stack(maps)
 
 
-def test_samples_and_reads_maps():
+def test_paints_and_reads_maps():
     vocabulary, painter = Vocabulary.from_categories(CATEGORIES), Painter()
     captions = ["a dog and a crab", "two violins", "a crab"]
-    maps = sample_maps(painter, captions, vocabulary, seed=7, batch_size=2)
-    assert maps.named == ((1, 5), (2, 2), (5,))
-    assert maps.painted == ((1, 1), (2, 2), (5, 5))
-    assert painter.seeds == [7, 8, 9]
-    for gates, painted in ((GateConfig(min_pixels=500), ()), (GateConfig(min_pixels=300), (5, 5))):
-        assert sample_maps(painter, ["a crab"], vocabulary, gates=gates).painted == (painted,)
-    with pytest.raises(InputError, match="'a cat' names no known category"):
-        sample_maps(painter, ["a cat"], vocabulary)
+    maps = paint_maps(painter, captions, seed=7, batch_size=2)
+    assert maps.shape == (3, 64, 64, 3) and painter.seeds == [7, 8, 9]
+    named = [expect_categories(caption, vocabulary) for caption in captions]
+    assert named == [(1, 5), (2, 2), (5,)]
+    assert read_maps(painter, maps, named) == [(1, 1), (2, 2), (5, 5)]
+    for pixels, painted in ((500, ()), (300, (5, 5))):
+        gates = GateConfig(min_pixels=pixels)
+        assert read_maps(painter, maps[2:], named[2:], gates=gates) == [painted]
+
+
+def test_a_shade_between_two_categories_is_the_one_that_the_caption_names():
+    painter = Painter()
+    painter.reading_palette = palette = make_palette(range(1, 31))
+    colors = palette.colors.astype(float)
+    second = 1 + int(np.linalg.norm(colors[1:] - colors[0], axis=1).argmin())
+    third = next(id_ for id_ in palette.ids if id_ - 1 not in (0, second))
+    maps = np.zeros((1, 64, 64, 3), np.uint8)
+    maps[:, 20:44, 20:44] = np.rint(0.45 * colors[0] + 0.55 * colors[second])
+    assert read_maps(painter, maps, [(1, third)]) == [()]  # too uncertain
+    assert read_maps(painter, maps, [(1, third)], caption_colors=True) == [(1,)]
+    assert read_maps(painter, maps, [(second + 1,)], caption_colors=True) == [(second + 1,)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -34,6 +35,20 @@ def test_depends_on_the_set_of_ids_alone():
     assert palette != make_palette([3, 7, 1201])
     assert (palette.background, palette.border) == ((0, 0, 0), (255, 255, 255))
     assert palette.color(7) == tuple(palette.colors[1])
+
+
+def test_a_part_of_a_palette_keeps_its_colours():
+    palette = make_palette([3, 7, 20, 1200])
+    rendered = palette.all_colors // 2
+    part = dataclasses.replace(palette, rendered=rendered).only([1200, 7, 7])
+    assert part.ids == (7, 1200) and part.color(7) == palette.color(7)
+    assert part.rendered.tolist() == rendered[[1, 3, 4, 5]].tolist()
+    assert (part.background, part.border) == (palette.background, palette.border)
+    assert palette.only([3]).rendered is None
+    with pytest.raises(InputError, match="category id 4 has no colour: the palette has 4 ids"):
+        palette.only([3, 4])
+    with pytest.raises(InputError, match="no category ids: expected at least one of the"):
+        palette.only([])
 
 
 def test_more_categories_than_the_distance_holds(caplog):

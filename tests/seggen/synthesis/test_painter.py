@@ -123,6 +123,13 @@ def test_maps_are_painted_until_one_has_all_that_the_caption_names(paint):
     assert kept == [[], [5], [5], [5, 9], [5, 9]]
 
 
+def test_maps_are_read_in_the_colours_that_the_caption_names(paint):
+    painted, _, _ = paint("region", changes={"text2mask_colors": "caption"})
+    assert {one.category_id for one in painted.judged} == {5, 9}
+    cats = [one for one in painted.judged if one.category_id == 5 and not one.reason]
+    assert any((one.mask & CAT).sum() == CAT.sum() for one in cats)
+
+
 def test_segments_of_smaller_maps_are_scaled(paint):
     usual, _, _ = paint("region")
     painted, result, _ = paint("region", changes={"size": (48, 64), "text2mask_size": (32, 32)})
