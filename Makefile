@@ -7,10 +7,11 @@ DOCS_STAMP := $(VENV)/.installed-docs
 EXTRAS := diffusion,mmdet,eval,scale,dev
 CONSTRAINTS := constraints.txt
 
-.PHONY: help setup demo test test-heavy test-matrix lint docs fuzz demo-seeds demo-detectors clean
+.PHONY: help setup demo demo-seggen test test-heavy test-matrix lint docs fuzz demo-seeds demo-detectors clean
 
 help:
 	@echo "make demo        set up .venv, then go from mini-LVIS to the rare-category AP table"
+	@echo "make demo-seggen the same for SegGen: MaskSyn, ImgSyn, both, and with MosaicFusion; an hour"
 	@echo "make test        set up .venv, then run the tests"
 	@echo "make test-heavy  the tests that take minutes each"
 	@echo "make test-matrix the tests with the oldest and the newest releases; 12 GB of environments"
@@ -39,6 +40,9 @@ $(STAMP): setup.py $(CONSTRAINTS) Makefile
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
+
+demo-seggen: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/benchmark_minilvis.py --config configs/benchmark/seggen.py --out work_dirs/demo-seggen --jobs 2
 
 demo-seeds: $(STAMP)
 	$(BIN)/python tools/demo.py --seeds 1 2 3

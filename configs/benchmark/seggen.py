@@ -1,7 +1,5 @@
 """SegGen on the demo preset: MaskSyn, ImgSyn, both, and with MosaicFusion.
 
-Its tiny models are not bundled yet: what they paint cannot be generated before.
-
 As in ablations.py, every row goes on from the same weights, those of Mask R-CNN on real images with
 the same seed: rows then differ less by chance, and a third of the steps serves."""
 

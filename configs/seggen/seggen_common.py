@@ -110,9 +110,9 @@ TINY_SCENES: dict[str, Any] = dict(
     cache_variants=12,  # x 560 images: 440 MB of latents and colour maps
     batch_size=8,
     lr=6e-4,
-    decay=0.5,
     checkpoint_every=200,
     validate_every=500,
 )
+PHRASES = 6  # no training image has more categories
 TINY_TEXT2MASK: dict[str, Any] = dict(what="text2mask", zero_terminal_snr=True)
 TINY_MASK2IMG: dict[str, Any] = dict(what="mask2img", conditioning_channels=(32, 64, 96))
