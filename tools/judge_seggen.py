@@ -20,9 +20,9 @@ a MaskSyn folder, or of maps painted for the composed captions of a real dataset
 
 Segments count that MaskSyn would paint an object over: those of 64 pixels and a confidence of 0.5
 and more, or what the folder's own gates left; --every-segment counts all that can be read.
---caption-colors reads a map in the colours of its caption's categories alone, as MaskSyn can
-(text2mask_colors): precision is then 1 by construction, and what a map agrees by chance is
-measured too, on the maps of other captions.
+A model's maps are read in all of the palette's colours, and in those of their caption's categories
+alone, as MaskSyn can (text2mask_colors). Then precision is 1 by construction, so that what agrees
+by chance is measured too: of maps that were painted for other captions.
 """
 
 from __future__ import annotations
@@ -58,9 +58,6 @@ def parse_arguments() -> argparse.Namespace:
     agreement.add_argument("--guidance", type=float, default=7.5)
     agreement.add_argument(
         "--every-segment", action="store_true", help="count small and uncertain segments too"
-    )
-    agreement.add_argument(
-        "--caption-colors", action="store_true", help="read maps in their captions' colours alone"
     )
     agreement.add_argument("--min-pixels", type=int, help="of segments that count")
     agreement.add_argument("--min-confidence", type=float, help="of segments that count")
@@ -118,6 +115,7 @@ def judge_model(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.dataset is None:
         raise InputError("--model: expected --dataset DIR as well, whose captions it gets")
+    gates = find_gates(args)
     dataset = load_dataset(args.dataset)
     captions = painted_maps.compose_captions(dataset, args.num_maps)
     vocabulary = Vocabulary.from_categories(dataset.data["categories"])
@@ -132,15 +130,17 @@ def judge_model(args: argparse.Namespace) -> dict[str, Any]:
         batch_size=args.batch_size,
     )
 
-    def judge(name: str, some: Any) -> dict[str, Any]:
+    readings = {
+        "all_colors": (maps, False),
+        "caption_colors": (maps, True),
+        "by_chance": (np.roll(maps, 1, axis=0), True),
+    }
+    report = {}
+    for name, (some, caption_colors) in readings.items():
         painted = painted_maps.read_maps(
-            model, some, named, caption_colors=args.caption_colors, gates=find_gates(args)
+            model, some, named, caption_colors=caption_colors, gates=gates
         )
-        return measure_and_print(args, name, named, painted)
-
-    report = judge("", maps)
-    if args.caption_colors:
-        report["by_chance"] = judge("by chance, ", np.roll(maps, 1, axis=0))
+        report[name] = measure_and_print(args, f"{name.replace('_', ' ')}, ", named, painted)
     return report
 
 

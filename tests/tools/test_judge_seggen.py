@@ -80,6 +80,26 @@ def test_agreement_of_a_masksyn_folder(call, dataset, tmp_path):
     assert code == 2 and "expected --masksyn DIR, or --model DIR with --dataset DIR" in error
 
 
+def test_agreement_of_a_model(call, dataset, tmp_path):
+    pytest.importorskip("diffusers")
+    out = tmp_path / "agreement.json"
+    model = ROOT / "mf_plugin/assets/tiny_seggen/text2mask"
+    given = ["--model", model, "--dataset", dataset, "--num-maps", 4, "--out", out]
+    given += ["--steps", 2, "--guidance", 1, "--draws", 20]
+    code, printed, _ = call("judge_seggen.py", "agreement", *given, "--min-confidence", 0.1)
+    assert code == 0 and "caption colors, class precision: 100.0 [100.0, 100.0] %" in printed
+    report = json.loads(out.read_text())
+    assert list(report) == ["all_colors", "caption_colors", "by_chance"]
+    assert {reading["captions"] for reading in report.values()} == {4}
+    code, _, error = call(
+        "judge_seggen.py", "agreement", *given, "--every-segment", "--min-pixels", 9
+    )
+    assert (code, error) == (
+        2,
+        "error: --every-segment with min_pixels: expected one or the other\n",
+    )
+
+
 def test_colormaps(call, dataset, tmp_path):
     pytest.importorskip("diffusers")
     out = tmp_path / "colormaps.json"
