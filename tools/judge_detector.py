@@ -26,6 +26,13 @@ dataset with exchanged labels or moved masks nearly none:
     python tools/judge_detector.py controls --dataset work_dirs/demo/oracle --control vae \\
         --model mf_plugin/assets/tiny_sd --out work_dirs/judge/oracle_vae
 
+A judge of SegGen's images, that were painted over parts of scenes, goes on from the one above:
+
+    python tools/judge_detector.py data --model mf_plugin/assets/tiny_sd --zoom 1.5 --seed 1 \\
+        --out work_dirs/judge_parts/data
+    python tools/train_net.py --work-dir work_dirs/judge_parts/run \\
+        --config configs/mmdet/judge_mask-rcnn_r18_fpn_minilvis-demo_parts.py
+
 What the judge can read at most of an ImgSyn folder, the parts of real images in its images' place:
 
     python tools/judge_detector.py controls --dataset work_dirs/demo/imgsyn --control real \\
@@ -54,6 +61,9 @@ def parse_arguments() -> argparse.Namespace:
     data.add_argument("--model", help="whose autoencoder softens images; default: a plain blur")
     data.add_argument("--num-images", type=int, help="of the training set (default: 4000)")
     data.add_argument("--num-calibration", type=int, help="default: 400")
+    data.add_argument(
+        "--zoom", type=float, default=1.0, help="scenes are parts, up to so much larger"
+    )
     data.add_argument("--seed", type=int, default=0)
     data.add_argument("--out", type=Path, required=True, metavar="DIR")
 
@@ -84,7 +94,11 @@ def compose_data(args: argparse.Namespace) -> None:
 
     for split, count in (("train", args.num_images), ("calibration", args.num_calibration)):
         folder = args.out / split
-        print(build_judge_split(folder, split, args.preset, args.seed, count, model=args.model))
+        print(
+            build_judge_split(
+                folder, split, args.preset, args.seed, count, model=args.model, zoom=args.zoom
+            )
+        )
 
 
 def calibrate(args: argparse.Namespace) -> None:

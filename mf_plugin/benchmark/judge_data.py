@@ -10,7 +10,8 @@ from these images. dataset.json says so: its kind is "judge".
 The judge is to find objects, whatever the canvas looks like. So half of the images are composed as
 mini-LVIS is, and half as a mosaic: cells with a background and an object each. And half of either
 are soft, as a diffusion model's pictures are: through its autoencoder, or, without a model, halved
-in size, enlarged again, and compressed as a JPEG.
+in size, enlarged again, and compressed as a JPEG. For images that were painted over parts of scenes
+(`seggen.views`), the scenes of a set can be parts as well.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from mf_plugin.lvis.minilvis_files import (
 from mf_plugin.lvis.oracle import Wanted, compose_wanted
 from mf_plugin.lvis.sprites import STYLES, load_sprites, preset_categories
 from mf_plugin.mosaic.pipeline import MosaicPipeline
+from mf_plugin.seggen.views import MOST_ZOOM, draw_view
 
 GENERATOR = "mini-LVIS judge"
 KIND = "judge"
@@ -53,6 +55,7 @@ MOSAIC_SHARE = 0.5
 GRIDS = (2, 3)  # cells of a mosaic along either axis; three make it half as large again
 SHIFT = 0.25  # of a cell, by which the lines between cells move at most
 STREAM = 4  # of the random numbers; 0 to 3 are mini-LVIS's splits and the oracle
+MIN_AREA = 30  # pixels, from which on mini-LVIS annotates
 SOFT_SHARE = 0.5
 SOFT_QUALITY = (70, 95)  # JPEG
 
@@ -65,6 +68,7 @@ def build_judge_split(
     num_images: int | None = None,
     size: tuple[int, int] = SIZE,
     model: str | Path | None = None,
+    zoom: float = 1.0,
 ) -> Path:
     """Builds the judge's "train" or "calibration" set, or keeps it if it is there already.
 
@@ -75,10 +79,11 @@ def build_judge_split(
         num_images: None takes ``NUM_IMAGES``.
         size: height and width in pixels.
         model: diffusers folder or hub id, whose autoencoder softens images.
+        zoom: scenes are parts of themselves, scaled by 1 to it (`seggen.views.draw_view`).
 
     Raises:
-        InputError: unknown split, preset or model, no images, too small, or `out` holds something
-            else.
+        InputError: unknown split, preset or model, no images, too small, a zoom that views do not
+            have, or `out` holds something else.
     """
     if split not in NUM_IMAGES:
         raise InputError(f"unknown split {split!r}: expected one of {', '.join(NUM_IMAGES)}")
@@ -87,6 +92,8 @@ def build_judge_split(
     num_images = NUM_IMAGES[split] if num_images is None else num_images
     if num_images < 1:
         raise InputError(f"num_images is {num_images}: expected 1 or more")
+    if not 1 <= zoom <= MOST_ZOOM:
+        raise InputError(f"zoom is {zoom}; expected 1 to {MOST_ZOOM:g}")
     categories = preset_categories(preset)
     sprites = _all_sprites(categories)
     pipeline = None if model is None else MosaicPipeline.from_pretrained(model)
@@ -97,6 +104,7 @@ def build_judge_split(
         "seed": seed,
         "num_images": num_images,
         "size": list(size),
+        "zoom": zoom,
         "sprites_sha256": fingerprint(sprites),
         "weights_sha256": pipeline.model_hash() if pipeline else None,
     }
@@ -138,6 +146,23 @@ def compose_mosaic(
         mask[cell] = alpha > 0.5
         instances.append(Instance(category_id, mask, int(mask.sum())))
     return image, instances
+
+
+def cut_part(
+    rng: np.random.Generator, image: Pixels, instances: Sequence[Instance], zoom: float
+) -> tuple[Pixels, list[Instance]]:
+    """A part of a scene at the scene's size, mirrored or not, and the objects in sight.
+
+    An object of which less than ``MIN_AREA`` pixels are in sight is not annotated.
+    """
+    size = (image.shape[0], image.shape[1])
+    view = draw_view(size, size, rng, zoom=zoom, mirror=True)
+    seen = []
+    for instance in instances:
+        mask = view.mask(instance.mask)
+        if mask.sum() >= MIN_AREA:
+            seen.append(Instance(instance.category_id, mask, int(mask.sum())))
+    return view.image(image), seen
 
 
 def _draw_parts(rng: np.random.Generator, length: int, parts: int) -> list[slice]:
@@ -194,6 +219,8 @@ def _build(
             wanted = Wanted(size, tuple(sorted(int(c) for c in rng.choice(ids, count))))
             composition, _ = compose_wanted(key, wanted, sprites)
             image, instances = composition.image, list(composition.instances)
+            if parameters["zoom"] != 1:
+                image, instances = cut_part(rng, image, instances, parameters["zoom"])
         if rng.random() < SOFT_SHARE:
             image = through_vae(pipeline, image) if pipeline else soften(rng, image)
             num_soft += 1

@@ -10,8 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mf_plugin.benchmark.judge_data import build_judge_split, compose_mosaic, soften
+from mf_plugin.benchmark.judge_data import (
+    MIN_AREA,
+    build_judge_split,
+    compose_mosaic,
+    cut_part,
+    soften,
+)
 from mf_plugin.errors import InputError
+from mf_plugin.lvis.compose import Instance
 from mf_plugin.lvis.io import read_lvis, validate_lvis
 from mf_plugin.lvis.sprites import STYLES, load_sprites, preset_categories, styles_of
 
@@ -72,6 +79,26 @@ def test_the_same_seed_gives_the_same_bytes_and_calibration_others(train, tmp_pa
     assert len(pictures) == 24 and not pictures & set(hashes(train).values())
     seeded = build_judge_split(tmp_path / "seeded", "train", seed=1, num_images=24, size=SIZE)
     assert not set(hashes(seeded).values()) & set(hashes(train).values())
+
+
+def test_parts_of_scenes_show_what_is_in_sight(tmp_path):
+    rng = np.random.default_rng(3)
+    image = np.zeros((40, 40, 3), np.uint8)
+    large, corner = np.zeros((2, 40, 40), bool)
+    large[10:30, 10:30] = True
+    corner[:5, :6] = True  # 30 pixels
+    image[large] = 200
+    scene = [Instance(1, large, 400), Instance(2, corner, 30)]
+    found = [cut_part(rng, image, scene, zoom=2.0) for _ in range(20)]
+    for part, seen in found:
+        assert part.shape == image.shape
+        assert (part[seen[0].mask] > 90).all() and all(i.mask.sum() >= MIN_AREA for i in seen)
+        assert seen[0].full_area == seen[0].mask.sum() >= 400
+    assert {len(seen) for _, seen in found} == {1, 2}
+    folder = build_judge_split(tmp_path / "x", "train", num_images=6, size=SIZE, zoom=1.5)
+    validate_lvis(read_lvis(folder / "annotations.json"), folder)
+    with pytest.raises(InputError, match="zoom is 0.5; expected 1 to 16"):
+        build_judge_split(tmp_path / "y", "train", zoom=0.5)
 
 
 def test_a_mosaic_has_an_object_in_each_of_four_cells():
