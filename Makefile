@@ -11,7 +11,7 @@ CONSTRAINTS := constraints.txt
 
 help:
 	@echo "make demo        set up .venv, then go from mini-LVIS to the rare-category AP table"
-	@echo "make demo-seggen the same for SegGen: MaskSyn, ImgSyn, both, and with MosaicFusion; an hour"
+	@echo "make demo-seggen the same for SegGen: MaskSyn, ImgSyn, both, and with MosaicFusion; 70 minutes"
 	@echo "make test        set up .venv, then run the tests"
 	@echo "make test-heavy  the tests that take minutes each"
 	@echo "make test-matrix the tests with the oldest and the newest releases; 12 GB of environments"

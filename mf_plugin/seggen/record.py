@@ -18,6 +18,7 @@ from mf_plugin.jsonfile import MOST_LEVELS, parse_json
 from mf_plugin.lvis.io import write_json_atomic
 from mf_plugin.lvis.validate import MAX_SIDE
 from mf_plugin.seggen.palette import Palette
+from mf_plugin.seggen.regions import NAME
 
 FILE = "seggen.json"
 FORMAT = 1
@@ -74,6 +75,10 @@ class ModelRecord:
             raise InputError(f"kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
         if self.template.count("{caption}") != 1:
             raise InputError(f"template is {self.template!r}; expected {{caption}} in it, once")
+        if self.region_prompt is not None and NAME not in self.region_prompt:
+            raise InputError(
+                f"region_prompt is {shown(self.region_prompt)}; expected a text with {NAME}"
+            )
 
     def fill(self, caption: str) -> str:
         """The template with a caption; the empty caption stays empty."""

@@ -275,6 +275,7 @@ def test_a_base_inside_the_package_is_written_relative_to_it():
         ({"size": [16]}, r"size is \[16\]; expected height and width"),
         ({"palette": {}}, "palette"),
         ({"phrases": 0}, "phrases is 0; expected 1 to 100"),
+        ({"region_prompt": "a thing"}, "region_prompt is 'a thing'; expected a text with {name}"),
         ({"region_prompt": 4}, "region_prompt is 4; expected text or None"),
         ({"zero_terminal_snr": 1}, "zero_terminal_snr is 1; expected true or false"),
     ],
