@@ -1,0 +1,16 @@
+"""The bundled Mask2Img, trained further: for the inside of objects, whose colours it has and whose
+parts it lacks. Not bundled: whether it is better is to be measured.
+"""
+
+from seggen_common import TINY_MASK2IMG, TINY_REGIONS
+
+import mf_plugin
+from mf_plugin.seggen.training.config import SegGenTrainConfig
+
+config = SegGenTrainConfig(
+    **TINY_MASK2IMG,
+    **{**TINY_REGIONS, "time_shift": 1.0},  # parts of objects are decided at middling noise
+    steps=5_000,
+    seed=1,  # other parts of the images than before
+    start=f"{mf_plugin.__path__[0]}/assets/tiny_seggen/mask2img",
+)
