@@ -2,6 +2,8 @@
 parts it lacks. Not bundled: whether it is better is to be measured.
 """
 
+from pathlib import Path
+
 from seggen_common import TINY_MASK2IMG, TINY_REGIONS
 
 import mf_plugin
@@ -12,5 +14,5 @@ config = SegGenTrainConfig(
     **{**TINY_REGIONS, "time_shift": 1.0},  # parts of objects are decided at middling noise
     steps=5_000,
     seed=1,  # other parts of the images than before
-    start=f"{mf_plugin.__path__[0]}/assets/tiny_seggen/mask2img",
+    start=Path(mf_plugin.__file__).parent / "assets/tiny_seggen/mask2img",
 )

@@ -43,6 +43,7 @@ from mf_plugin.lvis.minilvis_files import (
 from mf_plugin.lvis.oracle import Wanted, compose_wanted
 from mf_plugin.lvis.sprites import STYLES, load_sprites, preset_categories
 from mf_plugin.mosaic.pipeline import MosaicPipeline
+from mf_plugin.seggen.colormap import MIN_AREA
 from mf_plugin.seggen.views import MOST_ZOOM, draw_view
 
 GENERATOR = "mini-LVIS judge"
@@ -55,7 +56,6 @@ MOSAIC_SHARE = 0.5
 GRIDS = (2, 3)  # cells of a mosaic along either axis; three make it half as large again
 SHIFT = 0.25  # of a cell, by which the lines between cells move at most
 STREAM = 4  # of the random numbers; 0 to 3 are mini-LVIS's splits and the oracle
-MIN_AREA = 30  # pixels, from which on mini-LVIS annotates
 SOFT_SHARE = 0.5
 SOFT_QUALITY = (70, 95)  # JPEG
 

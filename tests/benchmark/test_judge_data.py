@@ -10,17 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mf_plugin.benchmark.judge_data import (
-    MIN_AREA,
-    build_judge_split,
-    compose_mosaic,
-    cut_part,
-    soften,
-)
+from mf_plugin.benchmark.judge_data import build_judge_split, compose_mosaic, cut_part, soften
 from mf_plugin.errors import InputError
 from mf_plugin.lvis.compose import Instance
 from mf_plugin.lvis.io import read_lvis, validate_lvis
 from mf_plugin.lvis.sprites import STYLES, load_sprites, preset_categories, styles_of
+from mf_plugin.seggen.colormap import MIN_AREA
 
 SIZE = (80, 96)
 
