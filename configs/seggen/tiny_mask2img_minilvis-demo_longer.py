@@ -1,5 +1,5 @@
 """The bundled Mask2Img, trained further: for the inside of objects, whose colours it has and whose
-parts it lacks. Not bundled: whether it is better is to be measured.
+parts it lacks. Not bundled: it is no more faithful (docs/seggen.md, "Faithfulness").
 """
 
 from pathlib import Path
