@@ -3,6 +3,11 @@
     python tools/filter_consistency.py --dataset work_dirs/imgsyn --out work_dirs/imgsyn_agreed \\
         --results work_dirs/real_on_imgsyn/results.segm.json
 
+Of a set with several images over each colour map (variants), choose the best one of each instead:
+
+    python tools/filter_consistency.py --best-variant --dataset work_dirs/imgsyn4 \\
+        --out work_dirs/imgsyn_best --results work_dirs/real_on_imgsyn4/results.segm.json
+
 The results are a detector's on the dataset's images (docs/seggen.md says how they are made). It has
 to be one that has seen real training images alone.
 """
@@ -16,6 +21,7 @@ from pathlib import Path
 
 from mf_plugin import cli
 from mf_plugin.evaluation.consistency import MATCHES, ConsistencyConfig, filter_consistency
+from mf_plugin.evaluation.variants import choose_variants
 
 logger = logging.getLogger("filter_consistency")
 
@@ -45,14 +51,21 @@ def main() -> None:
         help="mask: a detection of any category agrees; category: it has to name the instance's",
     )
     parser.add_argument("--mark", action="store_true", help="keep what disagrees, and mark it")
+    parser.add_argument(
+        "--best-variant",
+        action="store_true",
+        help="of each colour map's images keep the one that agrees best, whole",
+    )
     args = parser.parse_args()
     config = ConsistencyConfig(args.min_iou, args.min_score, args.match, args.mark)
-    out = filter_consistency(args.dataset, args.results, args.out, config)
+    act = choose_variants if args.best_variant else filter_consistency
+    out = act(args.dataset, args.results, args.out, config)
     dataset = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
     logger.info(
-        "%d of %d instances disagree; %d annotations in %d images are left in %s",
-        dataset["derived"]["inconsistent"],
+        "%d of %d instances dropped or marked (%s); %d annotations in %d images are left in %s",
+        dataset["derived"][dataset["derived"]["reason"]],
         dataset["derived"]["from"]["counts"]["annotations"],
+        dataset["derived"]["reason"],
         dataset["counts"]["annotations"],
         dataset["counts"]["images"],
         out / "gallery.html",

@@ -24,7 +24,7 @@ from mf_plugin.evaluation.valid_instances import (
     load_detections,
 )
 from mf_plugin.generation.derive import Verdict, known_facts, write_derived
-from mf_plugin.generation.finished import read_finished
+from mf_plugin.generation.finished import FinishedDataset, read_finished
 
 INCONSISTENT = "inconsistent"
 AGREEMENT = "agreement"  # a measure of each object: IoU of its mask with the detection's
@@ -98,14 +98,17 @@ def filter_consistency(
     """
     finished = read_finished(dataset)
     verdicts = find_verdicts(dataset, results, config)
-    with open(results, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = {
-        **asdict(config),
-        "results_sha256": digest,
-        "inconsistent": sum(not verdict.keep for verdict in verdicts.values()),
-        "from": known_facts(finished),
-    }
+    facts = run_facts(finished, results, config)
+    facts[INCONSISTENT] = sum(not verdict.keep for verdict in verdicts.values())
     return write_derived(
         finished, out, verdicts, reason=INCONSISTENT, facts=facts, mark=config.mark
     )
+
+
+def run_facts(
+    finished: FinishedDataset, results: str | Path, config: ConsistencyConfig
+) -> dict[str, Any]:
+    """What a detector's choice depends on, for dataset.json; JSON values."""
+    with open(results, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {**asdict(config), "results_sha256": digest, "from": known_facts(finished)}

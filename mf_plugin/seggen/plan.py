@@ -60,7 +60,8 @@ class SegGenCanvas:
     Args:
         seed: of the image.
         text2mask_seed: of MaskSyn's colour map.
-        copy: how many canvases of this source image come before it.
+        copy: how many canvases of this source image, of one variant each, come before it.
+        variant: number of the image over its colour map, from 0.
         caption: None where a model says it of the source image.
         segments: of ImgSyn, (category id, bool[h, w]) at the size of the image.
         view: the part of the source image whose masks, or whose composed caption, are used.
@@ -79,6 +80,7 @@ class SegGenCanvas:
     view: View | None = None
     not_exhaustive: tuple[int, ...] = ()
     reason: str = ""
+    variant: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class SegGenGroup:
             "source_file_name": canvas.source_file_name,
             "copy": canvas.copy,
         }
+        if canvas.variant:
+            facts["variant"] = canvas.variant
         if canvas.text2mask_seed is not None:
             facts["text2mask_seed"] = canvas.text2mask_seed
         if canvas.view is not None:
@@ -172,13 +176,13 @@ class SegGenPlan(GeneratorPlan):
 
     @cached_property
     def _turns(self) -> tuple[int, ...]:
-        """Of each canvas: how many canvases before it have its main category."""
+        """Of each canvas: how many colour maps before its own have its main category."""
         seen: Counter[int | None] = Counter()
         turns = []
         for done in self.rounds:
             for main in done.main:
                 key = None if main is None else main.id
-                turns.append(seen[key])
+                turns.append(seen[key] // self.config.variants)
                 seen[key] += 1
         return tuple(turns)
 
@@ -197,8 +201,11 @@ class SegGenPlan(GeneratorPlan):
         config, main, turn = self.config, self._main_of(index), self._turns[index]
         images = self._order if main is None else self._holders[main.id]
         image_id, copy = images[turn % len(images)], turn // len(images)
-        rng = np.random.default_rng((config.seed, _CANVAS_STREAM, index))
+        number, variant = divmod(index, config.variants)
+        rng = np.random.default_rng((config.seed, _CANVAS_STREAM, number))
         seed, text2mask_seed = (int(value) for value in rng.integers(2**32, size=2))
+        if variant:
+            seed = int(np.random.default_rng((seed, variant)).integers(2**32))
         image = self.source.by_id[image_id]
         view: View | None = None
         segments: list[tuple[int, Mask]] = []
@@ -219,6 +226,7 @@ class SegGenPlan(GeneratorPlan):
             view=view,
             not_exhaustive=self.source.not_exhaustive(image_id) if is_imgsyn else (),
             reason=EMPTY if empty else "",
+            variant=variant,
         )
 
     def _draw_segments(
@@ -291,8 +299,9 @@ def make_plan(config: SegGenConfig, source: Source) -> SegGenPlan:
     count = config.num_images or (
         len(main) * config.images_per_category if main else len(image_ids) * config.copies
     )
-    check_budget(config, count, main)
-    first = Round(0, 0, tuple(islice(cycle(mains), count)))
+    check_budget(config, count * config.variants, main)
+    of_maps = islice(cycle(mains), count)
+    first = Round(0, 0, tuple(main_ for main_ in of_maps for _ in range(config.variants)))
     plan = SegGenPlan(config, vocabulary, main, (first,), source, captions, tuple(image_ids))
     for category in main:
         if not plan._holders[category.id]:

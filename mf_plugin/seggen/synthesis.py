@@ -32,6 +32,7 @@ ALL_COLORS, CAPTION_COLORS = TEXT2MASK_COLORS = ("all", "caption")
 REJECT_POLICIES = ("region", "erase", "image")
 _MOST = {
     "copies": MOST_IMAGES,
+    "variants": MOST_IMAGES,
     "images_per_category": MOST_IMAGES,
     "num_images": MOST_IMAGES,
     "text2mask_steps": 10_000,
@@ -66,9 +67,12 @@ class SegGenConfig(GeneratorConfig):
             start from source images that hold one of them, in turn for each category, instead of
             from all; each category has ``images_per_category``. None: all source images.
         images_per_category: canvases of each main category.
-        num_images: total number of canvases instead.
+        num_images: total number of canvases instead, of one variant each.
+        variants: images that are painted over the same colour map, each from other noise: so many
+            canvases for each of those that the numbers above speak of. A detector can then choose
+            one of them (evaluation/variants.py).
         until: the canvases above are the first round; further rounds follow until each main
-            category has enough accepted objects. It needs main categories.
+            category has enough accepted objects. It needs main categories and one variant.
         fit: how a real image comes to ``size``. "crop": scaled so that it covers the size, and cut
             at a random place; "stretch": scaled to the size, whatever its proportions.
         zoom: with "crop", up to how much larger than need be the image is scaled, at random; 1
@@ -116,6 +120,7 @@ class SegGenConfig(GeneratorConfig):
     main_categories: tuple[str, ...] | None = None
     images_per_category: int = 25
     num_images: int | None = None
+    variants: int = 1
     until: UntilConfig | None = None
     fit: str = CROP
     zoom: float = 1.0
@@ -150,7 +155,7 @@ class SegGenConfig(GeneratorConfig):
             ("dtype", DTYPES),
         ):
             self._expect(name, getattr(self, name) in allowed, f"one of {tuple(allowed)}")
-        counts = ("copies", "images_per_category", "group_size", "threads")
+        counts = ("copies", "variants", "images_per_category", "group_size", "threads")
         for name in (*counts, "text2mask_steps", "text2mask_tries", "mask2img_steps"):
             self._expect(name, getattr(self, name) >= 1, "at least 1")
         for name, most in _MOST.items():
@@ -172,6 +177,7 @@ class SegGenConfig(GeneratorConfig):
         self._expect("main_categories", names != (), _NAMES)
         if self.until is not None:
             self._expect("main_categories", names is not None, "some, which `until` counts")
+            self._expect("variants", self.variants == 1, "1 where there is `until`")
         if self.system == MASKSYN:
             self._expect("text2mask", self.text2mask is not None, "the folder of a Text2Mask")
         if self.captions == COCO:

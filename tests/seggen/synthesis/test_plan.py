@@ -34,6 +34,32 @@ def test_every_source_image_comes_as_often_as_asked(make_config):
     assert all(c.text2mask_seed is None for c in canvases)
 
 
+def test_variants_share_all_but_the_noise(make_config):
+    single = canvases_of(make_config(copies=1, zoom=1.5, mirror=True))
+    plan = make_config(copies=1, zoom=1.5, mirror=True, variants=3).make_plan()
+    assert plan.num_images == 9
+    canvases = [canvas for group in plan.groups for canvas in group.canvases]
+    assert [c.variant for c in canvases] == [0, 1, 2] * 3
+    assert [c.seed for c in canvases[::3]] == [c.seed for c in single]
+    assert len({c.seed for c in canvases}) == 9
+    for place, canvas in enumerate(canvases):
+        first = single[place // 3]
+        assert (canvas.source_image_id, canvas.copy) == (first.source_image_id, first.copy)
+        assert (canvas.view, canvas.caption) == (first.view, first.caption)
+        for (id_, mask), (asked, wanted) in zip(canvas.segments, first.segments, strict=True):
+            assert id_ == asked and (mask == wanted).all()
+    facts = [group.describe(c) for group in plan.groups for c in group.canvases]
+    assert [f.get("variant") for f in facts[:3]] == [None, 1, 2]
+
+
+def test_variants_of_main_categories(make_config):
+    config = make_config(main_categories=("cat", "tub"), images_per_category=2, variants=2)
+    single = canvases_of(dataclasses.replace(config, variants=1))
+    canvases = canvases_of(config)
+    sources = [c.source_image_id for c in canvases]
+    assert sources[::2] == sources[1::2] == [c.source_image_id for c in single]
+
+
 def test_a_group_is_a_pure_function_of_config_and_index(make_config):
     plan = make_config(zoom=1.5, mirror=True).make_plan()
     again = pickle.loads(pickle.dumps(plan)).groups[1]
@@ -138,6 +164,11 @@ def test_main_categories_that_cannot_be(make_config, system, changes, message):
         (dict(captions="coco"), "captions_file is None; expected one where captions is 'coco'"),
         (dict(captions="blip2"), "captions_model is None"),
         (dict(until=UntilConfig(1, 9)), "main_categories is None; expected some, which `until`"),
+        (
+            dict(until=UntilConfig(1, 99), main_categories=("cat",), variants=2),
+            "variants is 2; expected 1 where there is `until`",
+        ),
+        (dict(variants=0), "variants is 0; expected at least 1"),
         (dict(reject="blank"), "reject is 'blank'"),
         (dict(zoom=0.5), "zoom is 0.5; expected 1 to 16"),
         (dict(main_categories="r"), "main_categories is 'r'; expected a tuple of names, or None"),
