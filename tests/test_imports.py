@@ -46,7 +46,8 @@ ALLOWED_IN = {  # a package -> the rooms or modules that may import it, even ins
     **dict.fromkeys(("mmdet", "mmengine", "mmcv"), ("mmdet",)),
     **dict.fromkeys(("detectron2", "fvcore", "centernet"), ("detectron2",)),
     **dict.fromkeys(
-        ("diffusers", "transformers", "accelerate"), ("mosaic", "seggen", "evaluation.judge")
+        ("diffusers", "transformers", "accelerate"),
+        ("mosaic", "seggen", "evaluation.judge", "evaluation.segmenter"),
     ),
 }
 OPTIONAL = (

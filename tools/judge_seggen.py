@@ -11,6 +11,8 @@ best:
         --real work_dirs/judge/data/calibration \\
         --real-results work_dirs/judge/run/results.segm.json --out work_dirs/faithfulness.json
 
+Results of the segmentation judge, tools/judge_segmenter.py, are given without --calibration.
+
 Text2Mask: which of the categories that captions name have a segment in the painted colour map, of
 a MaskSyn folder, or of maps painted for the composed captions of a real dataset:
 
@@ -45,7 +47,9 @@ def parse_arguments() -> argparse.Namespace:
     faithfulness = commands.add_parser("faithfulness", help="mIoU of masks with what a judge sees")
     faithfulness.add_argument("--dataset", type=Path, required=True, metavar="DIR")
     faithfulness.add_argument("--results", type=Path, required=True, help="the judge's, on DIR")
-    faithfulness.add_argument("--calibration", type=Path, required=True)
+    faithfulness.add_argument(
+        "--calibration", type=Path, help="a detector's; a segmenter needs none: all it sees counts"
+    )
     faithfulness.add_argument("--real", type=Path, metavar="DIR", help="a folder of real images")
     faithfulness.add_argument("--real-results", type=Path, help="the judge's, on the real images")
 
@@ -75,7 +79,7 @@ def judge_faithfulness(args: argparse.Namespace) -> dict[str, Any]:
 
     if (args.real is None) != (args.real_results is None):
         raise InputError("--real and --real-results: expected both or none")
-    score = valid_instances.read_score(args.calibration)
+    score = valid_instances.read_score(args.calibration) if args.calibration else 0.0
     report: dict[str, Any] = {"score": score}
     sources = {"dataset": (args.dataset, args.results), "real": (args.real, args.real_results)}
     for name, (folder, results) in sources.items():
